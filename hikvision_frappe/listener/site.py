@@ -1,0 +1,130 @@
+"""What the listener needs of a site: its devices, a place to deliver to, somewhere to report.
+
+The Frappe side implements ``Site`` in process and ``commands.py`` hands it in; ``local_site.LocalSite`` implements
+it on SQLite for the demo and the tests; an agent on a LAN will implement it over HTTPS. All methods are called
+from one thread that belongs to the site alone, so an implementation may keep a connection; they may block, and
+they raise ``SiteUnavailable`` for whatever will pass by itself (database down, migration, network).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.isapi.address import DeviceAddress
+
+
+class SiteUnavailable(Exception):
+	"""The site cannot answer now; keep what you have and try again."""
+
+
+class IngestMode(str, Enum):
+	STREAM = "stream"
+	PUSH = "push"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+	"""A device as the listener must know it. ``revision`` changes whenever anything here does.
+
+	leased: whether this listener is the one that may hold the device's stream now.
+	push_key, push_secret_hash: public part of the notification token and the sha256 hex of its secret part.
+	networks: CIDR texts a push may come from; empty means anywhere.
+	"""
+
+	key: str
+	title: str
+	revision: str
+	mode: IngestMode
+	address: DeviceAddress
+	leased: bool = True
+	push_key: str = ""
+	push_secret_hash: str = ""
+	networks: tuple[str, ...] = ()
+
+
+class ConnectionState(str, Enum):
+	WAITING = "Waiting"  # not tried yet, or another listener holds it
+	CONNECTING = "Connecting"
+	CONNECTED = "Connected"
+	RETRYING = "Retrying"  # will try again by itself
+	STOPPED = "Stopped"  # needs a person: wrong password, locked, wrong device
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+	"""The state of one device at one instant (UTC), as shown on its form.
+
+	error: last error in words with what to do, "" when well. clock_offset: our UTC minus the device's, seconds.
+	"""
+
+	device: str
+	state: ConnectionState
+	since: datetime
+	connected_since: datetime | None = None
+	last_heartbeat: datetime | None = None
+	last_event: datetime | None = None
+	error: str = ""
+	retry_at: datetime | None = None
+	reconnects: int = 0
+	events: int = 0
+	clock_offset: float | None = None
+	identity: DeviceIdentityReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentityReport:
+	"""Who answered at the address, from deviceInfo."""
+
+	serial_number: str
+	mac_address: str = ""
+	model: str = ""
+	firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerReport:
+	"""The listener itself: who it is, where its push port is, how much waits in its spool."""
+
+	listener: str
+	started_at: datetime
+	push_address: str = ""
+	spool_depth: int = 0
+	oldest_waiting: datetime | None = None
+	devices: Sequence[DeviceReport] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+	"""The site's answer to a batch: every event is committed, ``new`` of them for the first time.
+
+	refused: positions of events the site can never take (unknown device, malformed), with the reason in words.
+	The listener sets those aside; it never drops them in silence.
+	"""
+
+	new: int
+	known: int
+	refused: dict[int, str] = field(default_factory=dict)
+
+
+class Site(Protocol):
+	"""The listener's view of a site; see the module's docstring for threads and errors."""
+
+	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
+		"""All enabled devices; leases for ``listener`` those that are free, and renews those it holds."""
+
+	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
+		"""Commit the events to the ledger; on return they are durable and the sender may forget them."""
+
+	def report(self, report: ListenerReport) -> None:
+		"""Show states to people; losing one report harms nobody."""
+
+	def release(self, listener: str) -> None:
+		"""Give up this listener's leases at a clean stop."""
+
+	def close(self) -> None:
+		"""Release connections; called once, last."""
