@@ -34,6 +34,7 @@ class DeviceConfig:
 	leased: whether this listener is the one that may hold the device's stream now.
 	push_key, push_secret_hash: public part of the notification token and the sha256 hex of its secret part.
 	networks: CIDR texts a push may come from; empty means anywhere.
+	serial_number: of the hardware expected at the address, "" until it was seen for the first time.
 	"""
 
 	key: str
@@ -45,6 +46,7 @@ class DeviceConfig:
 	push_key: str = ""
 	push_secret_hash: str = ""
 	networks: tuple[str, ...] = ()
+	serial_number: str = ""
 
 
 class ConnectionState(str, Enum):
