@@ -1,0 +1,22 @@
+"""One run of a device's serial numbers; row 1 of a device is also what intake locks."""
+
+from __future__ import annotations
+
+import frappe
+from frappe.model.document import Document
+
+
+class HikvisionSerialEpoch(Document):
+	pass
+
+
+def epoch_name(device: str, number: int) -> str:
+	"""The name of a device's epoch row."""
+	return f"{device}-{number:02d}"
+
+
+def create_first_epoch(device: str) -> None:
+	"""Row 1 of a new device, so that its first events have a row to lock."""
+	frappe.get_doc(
+		{"doctype": "Hikvision Serial Epoch", "name": epoch_name(device, 1), "device": device, "number": 1}
+	).insert(ignore_permissions=True)

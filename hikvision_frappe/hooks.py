@@ -1,0 +1,43 @@
+"""What Frappe is told about the app. Names only: importing this file does nothing."""
+
+app_name = "hikvision_frappe"
+app_title = "Hikvision"
+app_publisher = "hikvision_frappe contributors"
+app_description = (
+	"Hikvision access control for Frappe HR: attendance, guests and members from the pass at the door"
+)
+app_email = "hikvision_frappe@example.com"
+app_license = "mit"
+required_apps = ["frappe/erpnext", "frappe/hrms"]
+
+add_to_apps_screen = [
+	{
+		"name": "hikvision_frappe",
+		"logo": "/assets/hikvision_frappe/images/hikvision_frappe.svg",
+		"title": "Hikvision",
+		"route": "/app/hikvision",
+		"has_permission": "hikvision_frappe.api.desk.may_open",
+	}
+]
+
+before_install = "hikvision_frappe.install.before_install"
+after_install = "hikvision_frappe.install.after_install"
+after_migrate = "hikvision_frappe.install.after_migrate"
+before_uninstall = "hikvision_frappe.install.before_uninstall"
+
+before_tests = "hrms.tests.test_utils.before_tests"
+
+# A device's notification: POST /hikvision/event/<push key>.<secret>
+page_renderer = "hikvision_frappe.api.push.PushRoute"
+
+scheduler_events = {
+	"cron": {
+		# Only a sweep: what a crash or a missing listener left. Live events are drained beside the listener.
+		"* * * * *": ["hikvision_frappe.tasks.drain.enqueue_if_waiting"],
+	},
+}
+
+default_log_clearing_doctypes = {"Access Event": 400}
+
+# A check-in may be deleted although the ledger names it; the ledger keeps the event.
+ignore_links_on_delete = ["Access Event", "Hikvision Serial Epoch"]

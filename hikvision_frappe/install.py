@@ -1,0 +1,129 @@
+"""What a site gets besides the DocTypes, and how it is given back: roles, one custom field, log clearing.
+
+Everything here can be run again and again, and an uninstall leaves the site as it was.
+"""
+
+from __future__ import annotations
+
+import frappe
+from frappe.custom.doctype.custom_field.custom_field import create_custom_fields
+
+MODULE = "Hikvision Frappe"
+
+# Role -> whether its users work in the desk.
+ROLES = {"Hikvision Manager": 1, "Hikvision User": 1, "Hikvision Agent": 0}
+
+CUSTOM_FIELDS = {
+	"Employee Checkin": [
+		{
+			"fieldname": "access_event",
+			"label": "Access Event",
+			"fieldtype": "Link",
+			"options": "Access Event",
+			"insert_after": "device_id",
+			"depends_on": "access_event",
+			"read_only": 1,
+			"unique": 1,  # one pass, one check-in: the database's word
+			"no_copy": 1,
+			"print_hide": 1,
+			"module": MODULE,
+		}
+	]
+}
+
+
+def before_install() -> None:
+	"""Roles come first: a DocType that names an unknown one would create it as a desk role."""
+	create_roles()
+
+
+def after_install() -> None:
+	create_custom_fields(CUSTOM_FIELDS)
+	register_log_clearing()
+
+
+def after_migrate() -> None:
+	create_roles()
+	create_custom_fields(CUSTOM_FIELDS)
+
+
+def before_uninstall() -> None:
+	"""Remove what Frappe leaves behind: section by section the reverse of the installation."""
+	remove_custom_fields()
+	remove_log_clearing()
+	remove_secrets()
+	remove_scheduled_jobs()
+	remove_user_traces()
+	remove_roles()
+
+
+def create_roles() -> None:
+	for role, desk_access in ROLES.items():
+		if not frappe.db.exists("Role", role):
+			frappe.get_doc({"doctype": "Role", "role_name": role, "desk_access": desk_access}).insert(
+				ignore_permissions=True
+			)
+
+
+def remove_roles() -> None:
+	for role in ROLES:
+		frappe.db.delete("Has Role", {"role": role})
+		frappe.db.delete("Custom DocPerm", {"role": role})
+		frappe.delete_doc("Role", role, ignore_permissions=True, force=True, ignore_missing=True)
+	frappe.clear_cache()
+
+
+def remove_custom_fields() -> None:
+	for doctype, fields in CUSTOM_FIELDS.items():
+		for field in fields:
+			frappe.delete_doc(
+				"Custom Field", f"{doctype}-{field['fieldname']}", force=True, ignore_missing=True
+			)
+			_drop_column(doctype, field["fieldname"])
+		frappe.clear_cache(doctype=doctype)
+
+
+def _drop_column(doctype: str, fieldname: str) -> None:
+	"""Frappe keeps the column of a deleted custom field, with its unique index."""
+	if fieldname in frappe.db.get_table_columns(doctype):
+		frappe.db.sql_ddl(f"ALTER TABLE `tab{doctype}` DROP COLUMN `{fieldname}`")
+
+
+def register_log_clearing() -> None:
+	"""Show the retention in Log Settings from the first day, not after the first nightly run."""
+	settings = frappe.get_doc("Log Settings")
+	before = len(settings.logs_to_clear)
+	for doctype, days in frappe.get_hooks(
+		"default_log_clearing_doctypes", app_name="hikvision_frappe"
+	).items():
+		if not any(row.ref_doctype == doctype for row in settings.logs_to_clear):
+			settings.register_doctype(doctype, days[-1])
+	if len(settings.logs_to_clear) != before:
+		settings.flags.ignore_permissions = True
+		settings.save()
+
+
+def remove_log_clearing() -> None:
+	frappe.db.delete("Logs To Clear", {"ref_doctype": ["in", _doctypes()]})
+
+
+def remove_secrets() -> None:
+	frappe.db.delete("__Auth", {"doctype": ["in", _doctypes()]})
+
+
+def remove_scheduled_jobs() -> None:
+	jobs = frappe.get_all("Scheduled Job Type", {"method": ["like", "hikvision_frappe.%"]}, pluck="name")
+	if jobs:
+		frappe.db.delete("Scheduled Job Log", {"scheduled_job_type": ["in", jobs]})
+		frappe.db.delete("Scheduled Job Type", {"name": ["in", jobs]})
+
+
+def remove_user_traces() -> None:
+	"""List settings, shares and versions of documents that cease to exist."""
+	frappe.db.delete("__UserSettings", {"doctype": ["in", _doctypes()]})
+	frappe.db.delete("DocShare", {"share_doctype": ["in", _doctypes()]})
+	frappe.db.delete("Version", {"ref_doctype": ["in", _doctypes()]})
+
+
+def _doctypes() -> list[str]:
+	return frappe.get_all("DocType", {"module": MODULE}, pluck="name")
