@@ -1,0 +1,165 @@
+// The device's form: is it connected, what is wrong, what to do next.
+
+const STATE_COLOURS = { Connected: "green", Connecting: "blue", Waiting: "gray", Retrying: "orange", Stopped: "red" };
+const API = "hikvision_frappe.api.device.";
+
+frappe.ui.form.on("Hikvision Device", {
+	onload(frm) {
+		frappe.realtime.on("hikvision_device_state", (message) => {
+			if (message.device === frm.doc.name && !frm.is_dirty()) frm.reload_doc();
+		});
+	},
+
+	refresh(frm) {
+		if (frm.is_new()) {
+			frm.set_intro(__("Save, then press Test connection: it says in plain words what works."), "blue");
+			return;
+		}
+		show_state(frm);
+		show_notification_urls(frm);
+		add_buttons(frm);
+	},
+
+	mode: show_notification_urls,
+});
+
+function add_buttons(frm) {
+	if (!frm.perm[0].write) return;
+	frm.add_custom_button(__("Test connection"), () => test_connection(frm));
+	frm.add_custom_button(__("Events"), () =>
+		frappe.set_route("List", "Access Event", { device: frm.doc.name })
+	);
+	frm.add_custom_button(
+		__("Renew notification URL"),
+		() =>
+			frappe.confirm(
+				__("The old URL stops working at once; the terminal must be given the new one. Go on?"),
+				() => frm.call({ method: API + "rotate_push_secret", args: { device: frm.doc.name } }).then(() => frm.reload_doc())
+			),
+		__("Actions")
+	);
+}
+
+function show_state(frm) {
+	const state = frm.doc.connection_state;
+	if (!frm.doc.enabled) {
+		frm.set_intro(__("This device is switched off: nothing is read from it."), "yellow");
+		return;
+	}
+	if (state && frm.doc.mode === "Stream") frm.page.set_indicator(__(state), STATE_COLOURS[state] || "gray");
+	if (frm.doc.tls_mode === "HTTPS, unverified") {
+		frm.set_intro(__("The certificate is not checked: anyone in between can read the password. Pin it after Test connection."), "red");
+	}
+	if (frm.doc.last_error) {
+		frm.set_intro(frappe.utils.escape_html(frm.doc.last_error), state === "Stopped" ? "red" : "orange");
+	}
+	if (frm.doc.mode === "Stream") warn_without_listener(frm);
+	if (Math.abs(frm.doc.clock_offset || 0) >= 30) {
+		const seconds = Math.round(frm.doc.clock_offset);
+		frm.set_intro(__("The terminal's clock is off by {0} s: set its time or its NTP server.", [seconds]), "orange");
+	}
+}
+
+function warn_without_listener(frm) {
+	frappe.xcall(API + "listener_status").then(({ listeners }) => {
+		if (!listeners.length) {
+			frm.set_intro(
+				__("No listener runs for this site: start <code>bench --site {0} hikvision listen</code>.", [frappe.boot.sitename]),
+				"orange"
+			);
+		}
+	});
+}
+
+function test_connection(frm) {
+	if (frm.is_dirty()) {
+		frappe.msgprint(__("Save first: the test uses what is stored."));
+		return;
+	}
+	frappe
+		.call({
+			method: API + "test_connection",
+			args: { device: frm.doc.name },
+			freeze: true,
+			freeze_message: __("Talking to the terminal…"),
+		})
+		.then(({ message }) => show_test(frm, message));
+}
+
+function show_test(frm, result) {
+	const rows = result.steps.map(
+		(step) => `<tr>
+			<td style="width:2em">${frappe.utils.icon(step.ok ? "tick" : "close", "sm")}</td>
+			<td><b>${frappe.utils.escape_html(step.name)}</b></td>
+			<td>${frappe.utils.escape_html(step.text)}
+				${step.advice ? `<div class="text-muted">${frappe.utils.escape_html(step.advice)}</div>` : ""}</td>
+		</tr>`
+	);
+	const dialog = new frappe.ui.Dialog({
+		title: result.ok ? __("The terminal answers") : __("The connection does not work yet"),
+		indicator: result.ok ? "green" : "red",
+		fields: [{ fieldtype: "HTML", options: `<table class="table">${rows.join("")}</table>` }],
+	});
+	offer_next_step(frm, result, dialog);
+	dialog.show();
+	frm.reload_doc();
+}
+
+function offer_next_step(frm, result, dialog) {
+	const next = (label, method, args, then) => {
+		dialog.set_primary_action(label, () =>
+			frappe.xcall(API + method, args).then((answer) => {
+				dialog.hide();
+				then(answer);
+			})
+		);
+	};
+	if (result.registered_as) {
+		next(
+			__("It is {0}: move it to this address", [result.registered_as.title]),
+			"move_to_address",
+			{ device: result.registered_as.name, address_of: frm.doc.name },
+			(name) => frappe.set_route("Form", "Hikvision Device", name)
+		);
+	} else if (result.fingerprint && ["HTTPS, pinned certificate", "HTTPS, unverified"].includes(frm.doc.tls_mode)
+		&& result.fingerprint !== frm.doc.tls_fingerprint) {
+		next(
+			__("Trust this certificate from now on"),
+			"accept_fingerprint",
+			{ device: frm.doc.name, fingerprint: result.fingerprint },
+			() => frm.reload_doc()
+		);
+	} else {
+		dialog.set_primary_action(__("Close"), () => dialog.hide());
+	}
+}
+
+function show_notification_urls(frm) {
+	const field = frm.get_field("push_help");
+	if (frm.is_new() || frm.doc.mode !== "Push" || !frm.perm[0].write) {
+		field.$wrapper.empty();
+		return;
+	}
+	frappe.xcall(API + "notification_urls", { device: frm.doc.name }).then((urls) => {
+		field.$wrapper.html(notification_help(urls));
+		field.$wrapper.find("[data-copy]").on("click", (event) =>
+			frappe.utils.copy_to_clipboard(event.currentTarget.dataset.copy)
+		);
+	});
+}
+
+function notification_help(urls) {
+	const line = (url) => `<div class="mb-3"><code style="word-break:break-all">${frappe.utils.escape_html(url)}</code>
+		<button class="btn btn-xs btn-default" data-copy="${frappe.utils.escape_html(url)}">${__("Copy")}</button></div>`;
+	const listener = urls.listener
+		? line(urls.listener)
+		: `<p class="text-muted">${__("Set the listener's address in Hikvision Settings to see the URL here.")}</p>`;
+	const running = urls.listener_running
+		? ""
+		: `<p class="text-warning">${__("No listener runs now; only the site's own URL works.")}</p>`;
+	return `
+		<p>${__("Type this URL into the terminal: Network → HTTP Listening.")}</p>
+		<h5>${__("Most terminals: plain HTTP to the listener's own port")}</h5>${running}${listener}
+		<h5>${__("Terminals that can speak HTTPS to a host name: the site itself")}</h5>${line(urls.site)}
+		<p class="text-muted">${__("The URL holds the device's secret. Whoever has it can write events of this device.")}</p>`;
+}

@@ -1,0 +1,250 @@
+"""The listener's ``Site`` on a Frappe bench: devices with leases, delivery to the ledger, states for the desk.
+
+All of it runs in one thread that owns one database connection. Each call is a transaction of its own: MariaDB's
+REPEATABLE READ would otherwise never show a changed setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from functools import wraps
+from typing import Any, TypeVar
+
+import frappe
+from frappe import _
+from frappe.utils.password import get_decrypted_password
+
+from hikvision_frappe.core.clock import to_site_time
+from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.isapi.address import DeviceAddress
+from hikvision_frappe.ledger import intake
+from hikvision_frappe.ledger.addresses import device_address
+from hikvision_frappe.ledger.listeners import remember_listener
+from hikvision_frappe.listener.site import (
+	Delivery,
+	DeviceConfig,
+	DeviceReport,
+	IngestMode,
+	ListenerReport,
+	SiteUnavailable,
+)
+
+T = TypeVar("T")
+
+CONFIG_FIELDS = (
+	"name",
+	"title",
+	"modified",
+	"mode",
+	"host",
+	"port",
+	"tls_mode",
+	"tls_fingerprint",
+	"user",
+	"time_zone",
+	"trust_offset",
+	"push_key",
+	"push_secret_hash",
+	"source_networks",
+	"serial_number",
+	"leased_by",
+)
+
+
+def transaction(method: Callable[..., T]) -> Callable[..., T]:
+	"""Run a method of FrappeSite in a transaction of its own; whatever the database refuses will pass by itself."""
+
+	@wraps(method)
+	def run(self: FrappeSite, *args: Any) -> T:
+		try:
+			self.connect()
+			result = method(self, *args)
+			frappe.db.commit()  # nosemgrep: a call of the listener is one transaction
+			return result
+		except Exception as error:
+			self.disconnect()
+			if is_passing(error):
+				raise SiteUnavailable(type(error).__name__) from error
+			raise
+
+	return run
+
+
+def is_passing(error: Exception) -> bool:
+	"""Whether waiting helps: the database, Redis or the site itself (migration) cannot answer now."""
+	import pymysql
+	import redis
+
+	passing = (
+		pymysql.err.OperationalError,
+		pymysql.err.InterfaceError,
+		pymysql.err.InternalError,
+		redis.exceptions.RedisError,
+		frappe.SessionStopped,
+		frappe.QueryDeadlockError,
+		frappe.QueryTimeoutError,
+		OSError,
+	)
+	return isinstance(error, passing)
+
+
+class FrappeSite:
+	"""Implements ``listener.site.Site``; see there for what each method promises."""
+
+	def __init__(self, site: str, sites_path: str = ".") -> None:
+		self.site = site
+		self.sites_path = sites_path
+		self._connected = False
+		self._addresses: dict[
+			str, tuple[str, DeviceAddress]
+		] = {}  # by device: revision and what it decrypted to
+		self._reported: dict[str, DeviceReport] = {}
+
+	def connect(self) -> None:
+		"""Use the open connection, or open one; a site in maintenance is unavailable."""
+		if not self._connected:
+			frappe.init(site=self.site, sites_path=self.sites_path)
+			frappe.connect()
+			self._connected = True
+		if frappe.get_site_config(
+			sites_path=self.sites_path, site_path=frappe.local.site_path
+		).maintenance_mode:
+			raise SiteUnavailable("the site is in maintenance")
+		frappe.db.rollback()  # a fresh snapshot
+
+	def disconnect(self) -> None:
+		self._connected = False
+		frappe.destroy()
+
+	@transaction
+	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
+		now = datetime.now(timezone.utc).replace(tzinfo=None)
+		lease_streams(listener, now, now + timedelta(seconds=lease_seconds))
+		rows = frappe.get_all("Hikvision Device", filters={"enabled": 1}, fields=list(CONFIG_FIELDS))
+		return [self._config(row, listener) for row in rows]
+
+	def _config(self, row: Any, listener: str) -> DeviceConfig:
+		revision = str(row.modified)
+		return DeviceConfig(
+			key=row.name,
+			title=row.title,
+			revision=revision,
+			mode=IngestMode(row.mode.lower()),
+			address=self._address(row, revision),
+			leased=row.leased_by == listener,
+			push_key=row.push_key or "",
+			push_secret_hash=row.push_secret_hash or "",
+			networks=tuple((row.source_networks or "").split()),
+			serial_number=row.serial_number or "",
+		)
+
+	def _address(self, row: Any, revision: str) -> DeviceAddress:
+		known = self._addresses.get(row.name)
+		if known and known[0] == revision:
+			return known[1]
+		password = get_decrypted_password("Hikvision Device", row.name, raise_exception=False) or ""
+		address = device_address(row, password)
+		self._addresses[row.name] = (revision, address)
+		return address
+
+	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
+		return self._deliver(events)
+
+	@transaction
+	def _deliver(self, events: Sequence[AccessEvent]) -> Delivery:
+		return intake.deliver(events)
+
+	@transaction
+	def report(self, report: ListenerReport) -> None:
+		remember_listener(report)
+		changed = [each for each in report.devices if self._reported.get(each.device) != each]
+		if not changed:
+			return
+		zone = frappe.utils.get_system_timezone()
+		updates = {each.device: state_values(each, zone) | self._identity_values(each) for each in changed}
+		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
+		self._announce(changed)
+		self._reported.update({each.device: each for each in changed})
+
+	def _identity_values(self, report: DeviceReport) -> dict[str, Any]:
+		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice."""
+		before = self._reported.get(report.device)
+		if report.identity is None or (before and before.identity == report.identity):
+			return {}
+		owner = frappe.db.get_value(
+			"Hikvision Device",
+			{"serial_number": report.identity.serial_number, "name": ["!=", report.device]},
+			"title",
+		)
+		if owner:
+			return {"last_error": _("This terminal is already registered as {0}.").format(owner)}
+		return {
+			"serial_number": report.identity.serial_number or None,
+			"mac_address": report.identity.mac_address,
+			"model": report.identity.model,
+			"firmware": report.identity.firmware,
+		}
+
+	def _announce(self, changed: Sequence[DeviceReport]) -> None:
+		"""Tell open forms and lists whose connection state changed; numbers alone are not worth a message."""
+		for each in changed:
+			before = self._reported.get(each.device)
+			if before is None or before.state != each.state:
+				message = {"device": each.device, "state": each.state.value}
+				frappe.publish_realtime(
+					"hikvision_device_state", message, doctype="Hikvision Device", after_commit=True
+				)
+
+	@transaction
+	def release(self, listener: str) -> None:
+		device = frappe.qb.DocType("Hikvision Device")
+		(
+			frappe.qb.update(device)
+			.set(device.leased_by, None)
+			.set(device.leased_until, None)
+			.where(device.leased_by == listener)
+		).run()
+
+	def close(self) -> None:
+		if self._connected:
+			self.disconnect()
+
+
+def lease_streams(listener: str, now: datetime, until: datetime) -> None:
+	"""Take every enabled streaming device that nobody holds, renew those held; one atomic statement."""
+	device = frappe.qb.DocType("Hikvision Device")
+	(
+		frappe.qb.update(device)
+		.set(device.leased_by, listener)
+		.set(device.leased_until, until)
+		.where((device.enabled == 1) & (device.mode == "Stream"))
+		.where(
+			(device.leased_by == listener)
+			| device.leased_by.isnull()
+			| (device.leased_by == "")
+			| (device.leased_until < now)
+		)
+	).run()
+
+
+def state_values(report: DeviceReport, zone: str) -> dict[str, Any]:
+	"""The state fields of a Hikvision Device, instants as naive site time as Frappe keeps them."""
+	values: dict[str, Any] = {
+		"connection_state": report.state.value,
+		"state_since": to_site_time(report.since, zone),
+		"connected_since": _or_none(report.connected_since, zone),
+		"last_error": report.error,
+		"retry_at": _or_none(report.retry_at, zone),
+		"reconnects": report.reconnects,
+	}
+	for field in ("last_heartbeat", "last_event"):
+		if moment := getattr(report, field):
+			values[field] = to_site_time(moment, zone)
+	if report.clock_offset is not None:
+		values["clock_offset"] = report.clock_offset
+	return values
+
+
+def _or_none(moment: datetime | None, zone: str) -> datetime | None:
+	return to_site_time(moment, zone) if moment else None
