@@ -2,7 +2,10 @@
 
 A device numbers its records, but the numbers wrap, restart after a factory reset and are left out by some
 answers. The identity of a numbered record is (device, serial epoch, serial number); its instant only picks the
-epoch. A record without a number is matched by second, codes and person against the rows of that second.
+epoch. A record without a number is matched by second, codes and person against the rows of that second:
+equal rows of one second have the slots 0, 1, 2, ...; a record without a number names its slot (``ordinal``),
+the numbered ones fill the slots from 0 upwards. So the number of rows depends on what was told, never on the
+order of telling.
 
 Everything here is pure. A store (MariaDB through Frappe, or SQLite) loads a ``LedgerView`` under a lock on the
 devices concerned, calls ``place``, writes what it says and commits; its unique key on the row's name is the
@@ -12,6 +15,7 @@ last word.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +26,8 @@ from hikvision_frappe.core.event import AccessEvent, TimeQuality
 
 # A record with a smaller number that is this much younger than the highest one belongs to a new epoch.
 RESET_EVIDENCE = timedelta(minutes=2)
-# The same record retold after its device's zone was changed differs by whole quarters of an hour.
+# The same record retold after its device's zone was changed differs by whole quarters of an hour, while the
+# wall clock time in its text stays the same.
 ZONE_STEP = timedelta(minutes=15)
 ZONE_SPAN = timedelta(hours=26)
 
@@ -45,7 +50,10 @@ class SerialEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-	"""What identity needs to know of a row that the ledger holds."""
+	"""What identity needs to know of a row that the ledger holds.
+
+	occurred_text: the time as the device wrote it, "" when the store does not load it.
+	"""
 
 	name: str
 	device: str
@@ -56,6 +64,7 @@ class Recorded:
 	minor: int
 	person: str = ""
 	card_no: str = ""
+	occurred_text: str = ""
 
 
 class Outcome(str, Enum):
@@ -98,10 +107,12 @@ class LedgerView:
 	def with_serial(self, device: str, serial_no: int) -> list[Recorded]:
 		return self._by_serial.get((device, serial_no), [])
 
-	def in_second_of(self, event: AccessEvent) -> list[Recorded]:
-		rows = self._by_second.get((event.device, second(event.occurred_at)), [])
+	def in_second_of(self, record: AccessEvent | Recorded) -> list[Recorded]:
+		"""The rows of that second which may be told by the same or another way, in a stable order."""
+		rows = self._by_second.get((record.device, second(record.occurred_at)), [])
 		return sorted(
-			(row for row in rows if _same_content(row, event)), key=lambda row: (row.serial_no or 0, row.name)
+			(row for row in rows if _same_content(row, record)),
+			key=lambda row: (row.epoch or 0, row.serial_no or 0, row.name),
 		)
 
 	def device_epochs(self, device: str) -> list[SerialEpoch]:
@@ -126,26 +137,43 @@ def _place_one(event: AccessEvent, view: LedgerView) -> Placement:
 			return Placement(event, Outcome.KNOWN, row.name, row.epoch)
 	number = _choose_epoch(event, view)
 	name = numbered_name(event.device, number, event.serial_no)
-	waiting = [row for row in view.in_second_of(event) if row.serial_no is None]
+	waiting = _row_of_next_slot(event, view)
 	_extend_epoch(event, number, view)
 	recorded = _recorded(event, name, number)
-	if waiting:
-		view.remove(waiting[0])
+	if waiting is not None:
+		view.remove(waiting)
 		view.add([recorded])
-		return Placement(event, Outcome.ADOPTED, name, number, replaces=waiting[0].name)
+		return Placement(event, Outcome.ADOPTED, name, number, replaces=waiting.name)
 	view.add([recorded])
 	return Placement(event, Outcome.NEW, name, number)
 
 
+def _row_of_next_slot(event: AccessEvent, view: LedgerView) -> Recorded | None:
+	"""The row without a number in the slot that this numbered event fills; equal content before left-out."""
+	waiting = [row for row in view.in_second_of(event) if row.serial_no is None]
+	waiting.sort(key=lambda row: not _equal_content(row, event))
+	for row in waiting:
+		if row.name == unnumbered_name(row, slot=len(_numbered(view.in_second_of(row)))):
+			return row
+	return None
+
+
 def _place_unnumbered(event: AccessEvent, view: LedgerView) -> Placement:
 	rows = view.in_second_of(event)
-	if len(rows) > event.ordinal:
-		row = rows[event.ordinal]
+	numbered = _numbered(rows)
+	if event.ordinal < len(numbered):
+		row = numbered[event.ordinal]
 		return Placement(event, Outcome.KNOWN, row.name, row.epoch)
-	name = unnumbered_name(event)
+	name = unnumbered_name(event, slot=event.ordinal)
+	if any(row.name == name for row in rows):
+		return Placement(event, Outcome.KNOWN, name)
 	_mark_unnumbered(event.device, view)
 	view.add([_recorded(event, name, None)])
 	return Placement(event, Outcome.NEW, name)
+
+
+def _numbered(rows: Iterable[Recorded]) -> list[Recorded]:
+	return [row for row in rows if row.serial_no is not None]
 
 
 def numbered_name(device: str, epoch: int, serial_no: int) -> str:
@@ -153,11 +181,11 @@ def numbered_name(device: str, epoch: int, serial_no: int) -> str:
 	return f"{device}-{epoch:02d}-{serial_no:010d}"
 
 
-def unnumbered_name(event: AccessEvent) -> str:
-	"""The ledger name of a record without a serial number, from what it says of itself."""
-	text = "|".join((str(event.major), str(event.minor), event.person, event.card_no, str(event.ordinal)))
+def unnumbered_name(record: AccessEvent | Recorded, slot: int) -> str:
+	"""The ledger name of a record without a serial number, from what it says of itself and its slot."""
+	text = "|".join((str(record.major), str(record.minor), record.person, record.card_no, str(slot)))
 	digest = hashlib.blake2s(text.encode(), digest_size=6).hexdigest()
-	return f"{event.device}-t{int(event.occurred_at.timestamp()):010d}-{digest}"
+	return f"{record.device}-t{int(record.occurred_at.timestamp()):010d}-{digest}"
 
 
 def _recorded(event: AccessEvent, name: str, epoch: int | None) -> Recorded:
@@ -171,29 +199,47 @@ def _recorded(event: AccessEvent, name: str, epoch: int | None) -> Recorded:
 		minor=event.minor,
 		person=event.person,
 		card_no=event.card_no,
+		occurred_text=event.occurred_text,
 	)
 
 
 def _same_record(row: Recorded, event: AccessEvent) -> bool:
-	return _same_content(row, event) and _same_instant(row.occurred_at, event.occurred_at)
+	return _same_content(row, event) and _same_instant(row, event)
 
 
-def _same_content(row: Recorded, event: AccessEvent) -> bool:
-	"""Equal codes; person and card equal or left out by one of the two tellers."""
-	if (row.major, row.minor) != (event.major, event.minor):
+def _same_content(row: Recorded, record: AccessEvent | Recorded) -> bool:
+	"""Equal codes; person and card equal, or left out by one of two tellers of which one gives numbers.
+
+	Two records without numbers come in the same form, so what differs between them is a difference.
+	"""
+	if (row.major, row.minor) != (record.major, record.minor):
 		return False
-	return _compatible(row.person, event.person) and _compatible(row.card_no, event.card_no)
+	if row.serial_no is None and record.serial_no is None:
+		return _equal_content(row, record)
+	return _compatible(row.person, record.person) and _compatible(row.card_no, record.card_no)
+
+
+def _equal_content(row: Recorded, record: AccessEvent | Recorded) -> bool:
+	return (row.person, row.card_no) == (record.person, record.card_no)
 
 
 def _compatible(one: str, other: str) -> bool:
 	return not one or not other or one == other
 
 
-def _same_instant(one: datetime, other: datetime) -> bool:
-	difference = abs(one - other)
+def _same_instant(row: Recorded, event: AccessEvent) -> bool:
+	"""Within a second; or moved by a change of zone, which leaves the wall clock time as it was."""
+	difference = abs(row.occurred_at - event.occurred_at)
 	if difference < timedelta(seconds=1):
 		return True
-	return difference <= ZONE_SPAN and difference % ZONE_STEP == timedelta(0)
+	if difference > ZONE_SPAN or difference % ZONE_STEP != timedelta(0):
+		return False
+	return _compatible(_wall_clock(row.occurred_text), _wall_clock(event.occurred_text))
+
+
+def _wall_clock(text: str) -> str:
+	"""The digits of date and time of day, without the offset, however they are punctuated."""
+	return re.sub(r"\D", "", text[:19])
 
 
 def _choose_epoch(event: AccessEvent, view: LedgerView) -> int:
@@ -211,8 +257,8 @@ def _choose_epoch(event: AccessEvent, view: LedgerView) -> int:
 
 def _likely_epoch(event: AccessEvent, epochs: Sequence[SerialEpoch]) -> int:
 	latest = epochs[-1]
-	if event.hardware and latest.hardware and event.hardware != latest.hardware:
-		of_hardware = [epoch.number for epoch in epochs if epoch.hardware == event.hardware]
+	if not _same_hardware(event.hardware, latest.hardware):
+		of_hardware = [epoch.number for epoch in epochs if _is_hardware(event.hardware, epoch.hardware)]
 		return of_hardware[-1] if of_hardware else latest.number + 1
 	if event.time_quality is TimeQuality.IMPLAUSIBLE:
 		return latest.number
@@ -222,6 +268,15 @@ def _likely_epoch(event: AccessEvent, epochs: Sequence[SerialEpoch]) -> int:
 		if not _precedes(event, epoch):
 			return epoch.number
 	return epochs[0].number
+
+
+def _same_hardware(one: str, other: str) -> bool:
+	return not one or not other or _is_hardware(one, other)
+
+
+def _is_hardware(one: str, other: str) -> bool:
+	"""A push names the tail (``shortSerialNumber``) of the serial number that deviceInfo gives in full."""
+	return bool(one and other) and (one.endswith(other) or other.endswith(one))
 
 
 def _restarts(event: AccessEvent, latest: SerialEpoch) -> bool:
