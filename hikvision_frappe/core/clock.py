@@ -37,6 +37,11 @@ def at_site(moment: datetime, zone: ZoneInfo) -> SiteMoment:
 	return SiteMoment(moment, local.replace(tzinfo=None, fold=0), repeated)
 
 
+def to_site_time(moment: datetime, zone: str) -> datetime:
+	"""Naive wall time of an aware instant in an IANA zone, whole seconds: what Frappe stores."""
+	return at_site(moment, ZoneInfo(zone)).time
+
+
 def moment_of(time: datetime, zone: ZoneInfo) -> datetime | None:
 	"""The UTC instant of a naive site time, or None in the repeated hour, where there are two."""
 	local = time.replace(tzinfo=zone, fold=0)
