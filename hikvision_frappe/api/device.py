@@ -12,6 +12,7 @@ from frappe.utils import now_datetime
 from hikvision_frappe.isapi.probe import ConnectionTest
 from hikvision_frappe.isapi.probe import test_connection as run_test
 from hikvision_frappe.ledger.addresses import device_address
+from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.ledger.listeners import live_listeners
 
 
@@ -115,7 +116,6 @@ def rotate_push_secret(device: str) -> dict[str, str]:
 	document = frappe.get_doc("Hikvision Device", device)
 	document.check_permission("write")
 	document.rotate_push_secret()
-	document.save()
 	document.add_comment("Info", _("Notification URL renewed"))
 	return notification_urls(device)
 
@@ -128,11 +128,11 @@ def notification_urls(device: str) -> dict[str, Any]:
 	"""
 	document = frappe.get_doc("Hikvision Device", device)
 	document.check_permission("write")
-	path = document.push_path()
-	base = (frappe.db.get_single_value("Hikvision Settings", "push_base_url") or "").rstrip("/")
+	secret = document.get_password("push_secret")
+	base = frappe.db.get_single_value("Hikvision Settings", "push_base_url")
 	return {
-		"listener": f"{base}{path}" if base else "",
-		"site": f"{frappe.utils.get_url()}{path}",
+		"listener": push_url(base, document.push_key, secret) if base else "",
+		"site": push_url(frappe.utils.get_url(), document.push_key, secret),
 		"listener_running": bool(live_listeners()),
 	}
 

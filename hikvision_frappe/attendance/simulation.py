@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import click
 import frappe
 
+from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.ledger.listeners import live_listeners
 from hikvision_frappe.simulator import Fleet, SimulatedDevice
 
@@ -106,18 +107,18 @@ def register(terminal: SimulatedDevice) -> str:
 		device.append("doors", {"door_no": 1, "label": "Front door", "direction": "Alternating"})
 	device.save()
 	if pushes:
-		terminal.push_to(push_url(device))
+		terminal.push_to(receiver(device))
 	click.echo(f"{device.title}: {terminal.url} ({device.mode.lower()})")
 	return device.name
 
 
-def push_url(device: frappe.model.document.Document) -> str:
+def receiver(device: frappe.model.document.Document) -> str:
 	"""Where the simulated terminal posts: a live listener's port on this machine, else the site itself."""
-	for listener in live_listeners():
-		if address := listener["push_address"]:
-			port = str(address).rsplit(":", 1)[-1]
-			return f"http://127.0.0.1:{port}{device.push_path()}"
-	return f"{frappe.utils.get_url()}{device.push_path()}"
+	ports = [
+		str(each["push_address"]).rsplit(":", 1)[-1] for each in live_listeners() if each["push_address"]
+	]
+	base = f"http://127.0.0.1:{ports[0]}" if ports else frappe.utils.get_url()
+	return push_url(base, device.push_key, device.get_password("push_secret"))
 
 
 def person_numbers(count: int, devices: Sequence[str]) -> list[str]:

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import wraps
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import frappe
 from frappe import _
-from frappe.utils.password import get_decrypted_password
+from frappe.utils.password import get_decrypted_password, get_encryption_key
 
-from hikvision_frappe.core.clock import to_site_time
+from hikvision_frappe.core.clock import at_site
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.ledger import intake
 from hikvision_frappe.ledger.addresses import device_address
+from hikvision_frappe.ledger.devices import CONFIG_FIELDS, config_revision
 from hikvision_frappe.ledger.listeners import remember_listener
 from hikvision_frappe.listener.site import (
 	Delivery,
@@ -31,25 +33,6 @@ from hikvision_frappe.listener.site import (
 )
 
 T = TypeVar("T")
-
-CONFIG_FIELDS = (
-	"name",
-	"title",
-	"modified",
-	"mode",
-	"host",
-	"port",
-	"tls_mode",
-	"tls_fingerprint",
-	"user",
-	"time_zone",
-	"trust_offset",
-	"push_key",
-	"push_secret_hash",
-	"source_networks",
-	"serial_number",
-	"leased_by",
-)
 
 
 def transaction(method: Callable[..., T]) -> Callable[..., T]:
@@ -100,6 +83,7 @@ class FrappeSite:
 			str, tuple[str, DeviceAddress]
 		] = {}  # by device: revision and what it decrypted to
 		self._reported: dict[str, DeviceReport] = {}
+		self._learned: dict[str, str] = {}  # by device: the serial number that this listener was first to see
 
 	def connect(self) -> None:
 		"""Use the open connection, or open one; a site in maintenance is unavailable."""
@@ -121,17 +105,21 @@ class FrappeSite:
 	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
 		now = datetime.now(timezone.utc).replace(tzinfo=None)
 		lease_streams(listener, now, now + timedelta(seconds=lease_seconds))
-		rows = frappe.get_all("Hikvision Device", filters={"enabled": 1}, fields=list(CONFIG_FIELDS))
+		rows = frappe.get_all(
+			"Hikvision Device",
+			filters={"enabled": 1},
+			fields=["name", "modified", "leased_by", *CONFIG_FIELDS],
+		)
 		return [self._config(row, listener) for row in rows]
 
 	def _config(self, row: Any, listener: str) -> DeviceConfig:
-		revision = str(row.modified)
+		address = self._address(row)
 		return DeviceConfig(
 			key=row.name,
 			title=row.title,
-			revision=revision,
+			revision=self._revision(row, address.password),
 			mode=IngestMode(row.mode.lower()),
-			address=self._address(row, revision),
+			address=address,
 			leased=row.leased_by == listener,
 			push_key=row.push_key or "",
 			push_secret_hash=row.push_secret_hash or "",
@@ -139,13 +127,18 @@ class FrappeSite:
 			serial_number=row.serial_number or "",
 		)
 
-	def _address(self, row: Any, revision: str) -> DeviceAddress:
+	def _revision(self, row: Any, password: str) -> str:
+		"""A serial number that this very listener learned and reported is no change of configuration."""
+		known = row | {"serial_number": ""} if self._learned.get(row.name) == row.serial_number else row
+		return config_revision(known, password, get_encryption_key())
+
+	def _address(self, row: Any) -> DeviceAddress:
 		known = self._addresses.get(row.name)
-		if known and known[0] == revision:
+		if known and known[0] == str(row.modified):
 			return known[1]
 		password = get_decrypted_password("Hikvision Device", row.name, raise_exception=False) or ""
 		address = device_address(row, password)
-		self._addresses[row.name] = (revision, address)
+		self._addresses[row.name] = (str(row.modified), address)
 		return address
 
 	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
@@ -161,7 +154,7 @@ class FrappeSite:
 		changed = [each for each in report.devices if self._reported.get(each.device) != each]
 		if not changed:
 			return
-		zone = frappe.utils.get_system_timezone()
+		zone = ZoneInfo(frappe.utils.get_system_timezone())
 		updates = {each.device: state_values(each, zone) | self._identity_values(each) for each in changed}
 		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
 		self._announce(changed)
@@ -169,21 +162,30 @@ class FrappeSite:
 
 	def _identity_values(self, report: DeviceReport) -> dict[str, Any]:
 		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice."""
-		before = self._reported.get(report.device)
-		if report.identity is None or (before and before.identity == report.identity):
+		before, identity = self._reported.get(report.device), report.identity
+		if identity is None or (before and before.identity == identity):
 			return {}
-		owner = frappe.db.get_value(
-			"Hikvision Device",
-			{"serial_number": report.identity.serial_number, "name": ["!=", report.device]},
-			"title",
+		owners = dict(
+			frappe.get_all(
+				"Hikvision Device",
+				or_filters={"serial_number": identity.serial_number, "name": report.device},
+				fields=["name", "serial_number"],
+				as_list=True,
+			)
 		)
-		if owner:
-			return {"last_error": _("This terminal is already registered as {0}.").format(owner)}
+		expected = owners.pop(report.device, None)
+		if expected and expected != identity.serial_number:
+			return {}  # another terminal answered; the report's error says so
+		if owners and identity.serial_number:
+			title = frappe.db.get_value("Hikvision Device", next(iter(owners)), "title")
+			return {"last_error": _("This terminal is already registered as {0}.").format(title)}
+		if not expected:
+			self._learned[report.device] = identity.serial_number
 		return {
-			"serial_number": report.identity.serial_number or None,
-			"mac_address": report.identity.mac_address,
-			"model": report.identity.model,
-			"firmware": report.identity.firmware,
+			"serial_number": identity.serial_number or None,
+			"mac_address": identity.mac_address,
+			"model": identity.model,
+			"firmware": identity.firmware,
 		}
 
 	def _announce(self, changed: Sequence[DeviceReport]) -> None:
@@ -228,11 +230,11 @@ def lease_streams(listener: str, now: datetime, until: datetime) -> None:
 	).run()
 
 
-def state_values(report: DeviceReport, zone: str) -> dict[str, Any]:
+def state_values(report: DeviceReport, zone: ZoneInfo) -> dict[str, Any]:
 	"""The state fields of a Hikvision Device, instants as naive site time as Frappe keeps them."""
 	values: dict[str, Any] = {
 		"connection_state": report.state.value,
-		"state_since": to_site_time(report.since, zone),
+		"state_since": at_site(report.since, zone).time,
 		"connected_since": _or_none(report.connected_since, zone),
 		"last_error": report.error,
 		"retry_at": _or_none(report.retry_at, zone),
@@ -240,11 +242,11 @@ def state_values(report: DeviceReport, zone: str) -> dict[str, Any]:
 	}
 	for field in ("last_heartbeat", "last_event"):
 		if moment := getattr(report, field):
-			values[field] = to_site_time(moment, zone)
+			values[field] = at_site(moment, zone).time
 	if report.clock_offset is not None:
 		values["clock_offset"] = report.clock_offset
 	return values
 
 
-def _or_none(moment: datetime | None, zone: str) -> datetime | None:
-	return to_site_time(moment, zone) if moment else None
+def _or_none(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
+	return at_site(moment, zone).time if moment else None
