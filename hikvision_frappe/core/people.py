@@ -75,9 +75,10 @@ class Directory:
 		"""Who has this number on this device.
 
 		The first rule that knows the number decides: the number on this device, the code everywhere,
-		attendance_device_id letter for letter, and, with ``forgive_zeros``, the only one whose number differs
-		in nothing but leading zeros.
+		attendance_device_id, and, with ``forgive_zeros``, the only one whose number differs in nothing but leading
+		zeros. Capital and small letters are one, as in the database's unique keys.
 		"""
+		code = folded(code)
 		rules = [
 			(MatchedBy.DEVICE_NUMBER, self._on_device.get((device, code))),
 			(MatchedBy.PERSON_CODE, self._everywhere.get(code)),
@@ -92,7 +93,7 @@ class Directory:
 
 	def suggestion(self, code: str) -> str:
 		"""The one employee whose number elsewhere equals this one but for leading zeros, or ""."""
-		employees = {entry.employee for entry in self._without_zeros.get(without_zeros(code), ())}
+		employees = {entry.employee for entry in self._without_zeros.get(without_zeros(folded(code)), ())}
 		return employees.pop() if len(employees) == 1 else ""
 
 
@@ -103,8 +104,8 @@ def directory_of(people: Iterable[KnownPerson], attendance_device_ids: Mapping[s
 		_add_person(directory, person)
 	for employee, code in attendance_device_ids.items():
 		entry = _Entry(employee)
-		directory._by_device_id[code].add(entry)
-		directory._without_zeros[without_zeros(code)].add(entry)
+		directory._by_device_id[folded(code)].add(entry)
+		directory._without_zeros[without_zeros(folded(code))].add(entry)
 	return directory
 
 
@@ -113,11 +114,11 @@ def _add_person(directory: Directory, person: KnownPerson) -> None:
 		return  # unmatched: it knows nothing that could decide
 	entry = _Entry(person.employee, person.name, person.ignored)
 	if person.code:
-		directory._everywhere[person.code].add(entry)
+		directory._everywhere[folded(person.code)].add(entry)
 		if not person.ignored:
-			directory._without_zeros[without_zeros(person.code)].add(entry)
+			directory._without_zeros[without_zeros(folded(person.code))].add(entry)
 	for device, number in person.device_numbers:
-		directory._on_device[(device, number)].add(entry)
+		directory._on_device[(device, folded(number))].add(entry)
 
 
 def _resolution(matched_by: MatchedBy, entries: set[_Entry]) -> Resolution:
@@ -128,6 +129,11 @@ def _resolution(matched_by: MatchedBy, entries: set[_Entry]) -> Resolution:
 	if entry.ignored:
 		return Resolution(Standing.IGNORED, person=entry.person, matched_by=matched_by)
 	return Resolution(Standing.MATCHED, entry.employee, entry.person, matched_by)
+
+
+def folded(code: str) -> str:
+	"""The number as it is compared."""
+	return code.strip().casefold()
 
 
 def without_zeros(code: str) -> str:

@@ -27,6 +27,31 @@ class EventState(str, Enum):
 	FAILED = "Failed"  # an error kept on the event; retried, then waits for a person
 
 
+# What the drain works on; a failed event only when its next attempt is due.
+DRAINED = frozenset({EventState.NEW, EventState.FAILED})
+
+# A person can have these judged again, after putting right what stood in the way.
+REPLAYABLE = frozenset(
+	{
+		EventState.FAILED,
+		EventState.UNMATCHED,
+		EventState.EMPLOYEE_INACTIVE,
+		EventState.EMPLOYEE_SUSPENDED,
+		EventState.EMPLOYEE_LEFT,
+		EventState.AMBIGUOUS_HOUR,
+		EventState.DOUBLE_READ,
+		EventState.ALREADY_RECORDED,
+		EventState.NOT_COUNTED,
+	}
+)
+
+# A person can count these although the rules do not; the rest never were passes of a known person.
+COUNTABLE = REPLAYABLE | {EventState.IMPLAUSIBLE_TIME}
+
+# A person can set these aside, so that they no longer wait.
+IGNORABLE = COUNTABLE - {EventState.NOT_COUNTED} | {EventState.NEW}
+
+
 def initial_state(event: AccessEvent) -> EventState:
 	"""The state in which an event enters the ledger; only NEW ones need the drain."""
 	if event.kind is EventKind.DENIAL or event.kind is EventKind.TIMEOUT:

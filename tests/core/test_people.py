@@ -39,10 +39,10 @@ def test_an_unmatched_person_knows_nothing():
 	assert directory_of([KnownPerson("P1", "7")], {}).resolve("D1", "7").standing is Standing.UNKNOWN
 
 
-def test_a_number_is_compared_letter_for_letter():
-	directory = directory_of([], {"EMP": "ab7"})
-	assert directory.resolve("D1", "AB7").standing is Standing.UNKNOWN
-	assert directory.resolve("D1", "ab7").standing is Standing.MATCHED
+def test_capital_and_small_letters_are_one_as_in_the_databases_unique_keys():
+	directory = directory_of([KnownPerson("P1", "X1", "B")], {"A": "ab7"})
+	assert employee_of(directory, "AB7") == "A"
+	assert employee_of(directory, "x1") == "B"
 
 
 def test_leading_zeros_are_forgiven_only_when_asked_and_only_when_one_fits():
