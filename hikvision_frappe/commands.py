@@ -22,6 +22,9 @@ def hikvision() -> None:
 @click.option("--status-host", default="127.0.0.1", show_default=True, help="Address of the status page")
 @click.option("--status-port", default=8091, show_default=True, help="Port of the status page; 0 = none")
 @click.option("--spool", "spool_path", default=None, help="Spool file [default: inside the site's folder]")
+@click.option(
+	"--lease-seconds", default=45.0, show_default=True, help="How long a dead listener's devices wait"
+)
 @click.option("--no-drain", is_flag=True, help="Do not run the drain beside the listener")
 @pass_context
 def listen(
@@ -31,6 +34,7 @@ def listen(
 	status_host: str,
 	status_port: int,
 	spool_path: str | None,
+	lease_seconds: float,
 	no_drain: bool,
 ) -> None:
 	"""Hold one alertStream per streaming device and take device pushes, until SIGTERM."""
@@ -42,6 +46,7 @@ def listen(
 		status_host=status_host,
 		status_port=status_port,
 		spool_path=spool_path,
+		lease_seconds=lease_seconds,
 		with_drain=not no_drain,
 	)
 	run_listener(get_site(context), options)

@@ -17,9 +17,9 @@ import frappe
 
 from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.ledger.listeners import live_listeners
-from hikvision_frappe.simulator import Fleet, SimulatedDevice
+from hikvision_frappe.simulator import PROFILES, Fleet, SimulatedDevice
 
-PROFILES = ("k1t344", "kv6124", "k2702", "k1t323-push")
+KINDS = ("k1t344", "kv6124", "k2702", "k1t323-push")
 SERIAL_PREFIX = "SIM"
 PASSWORD = "simulated-only"  # noqa: S105 - of a terminal that exists only while the command runs
 FIRST_NUMBER = 90001  # person numbers for employees that have no attendance device id
@@ -48,8 +48,8 @@ def run(site: str, plan: SimulationPlan) -> None:
 async def _run(plan: SimulationPlan) -> None:
 	terminals = [
 		SimulatedDevice(
-			PROFILES[index % len(PROFILES)],
-			serial_number=f"{SERIAL_PREFIX}-{PROFILES[index % len(PROFILES)].upper()}-{index + 1}",
+			PROFILES[KINDS[index % len(KINDS)]],
+			serial_number=f"{SERIAL_PREFIX}-{KINDS[index % len(KINDS)].upper()}-{index + 1}",
 			password=PASSWORD,
 		)
 		for index in range(plan.devices)

@@ -35,6 +35,7 @@ class ListenOptions:
 	status_host: str
 	status_port: int
 	spool_path: str | None = None
+	lease_seconds: float = 45.0
 	with_drain: bool = True
 
 
@@ -53,6 +54,7 @@ def run_listener(site: str, options: ListenOptions) -> None:
 		push_port=options.push_port,
 		status_host=options.status_host,
 		status_port=options.status_port,
+		lease_seconds=options.lease_seconds,
 	)
 	asyncio.run(_run(site, settings, with_drain=options.with_drain))
 

@@ -1,0 +1,231 @@
+"""The whole way on a real site: simulated terminal → listener process → ledger → drain process → check-in."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import frappe
+import pytest
+
+from hikvision_frappe.ledger.devices import push_url
+from hikvision_frappe.simulator import PROFILES, SimulatedDevice
+from tests.bench.factories import create_test_employee
+from tests.bench.processes import ListenerProcess, Terminals, register_terminal, wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def terminals() -> Iterator[Terminals]:
+	devices = SimulatedDevice(PROFILES["k1t344"]), SimulatedDevice(PROFILES["k1t323-push"])
+	with Terminals(*devices) as running:
+		yield running
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[ListenerProcess]:
+	with ListenerProcess(tmp_path) as process:
+		yield process
+
+
+def checkins(**filters: Any) -> list[Any]:
+	return frappe.get_all(
+		"Employee Checkin", filters=filters, fields=["name", "employee", "time", "log_type", "access_event"]
+	)
+
+
+def passes_of(terminal: SimulatedDevice) -> int:
+	return sum(record.person != "" for record in terminal.log)
+
+
+def assert_all_counted(terminal: SimulatedDevice, device: Any) -> None:
+	"""Ledger = what the terminal made, check-ins = its passes, nothing twice."""
+	wait_until(
+		lambda: frappe.db.count("Access Event", {"device": device.name}) >= len(terminal.log),
+		60,
+		"the ledger",
+	)
+	wait_until(lambda: frappe.db.count("Access Event", {"state": "New"}) == 0, 60, "the drain")
+	assert frappe.db.count("Access Event", {"device": device.name}) == len(terminal.log)
+	events = [row.access_event for row in checkins()]
+	assert len(events) == len(set(events)) == passes_of(terminal)
+
+
+def connection_state(device: Any) -> str:
+	return frappe.db.get_value("Hikvision Device", device.name, "connection_state")
+
+
+def no_double_reads() -> None:
+	frappe.db.set_single_value("Hikvision Settings", "debounce_seconds", 0)
+	frappe.db.commit()
+
+
+def make_passes(terminals: Terminals, terminal: SimulatedDevice, persons: list[str], count: int) -> None:
+	for person in itertools.islice(itertools.cycle(persons), count):
+		terminals.call(terminal.make_pass, person)
+
+
+def test_a_pass_on_a_stream_becomes_one_checkin(terminals: Terminals, listener: ListenerProcess) -> None:
+	terminal = terminals.devices[0]
+	employee = create_test_employee("1001")
+	device = register_terminal(terminal)
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+
+	terminals.call(terminal.make_pass, "1001", with_door_events=True)
+
+	(checkin,) = wait_until(checkins, 10, "the check-in")
+	assert (checkin.employee, checkin.log_type) == (employee, "IN")
+	assert frappe.db.get_value("Access Event", checkin.access_event, "employee_checkin") == checkin.name
+	assert frappe.db.get_value("Hikvision Device", device.name, "serial_number") == terminal.serial_number
+	assert_all_counted(terminal, device)
+
+
+def test_a_pass_pushed_to_the_listeners_port_becomes_one_checkin(
+	terminals: Terminals, listener: ListenerProcess
+) -> None:
+	terminal = terminals.devices[1]
+	create_test_employee("1002")
+	device = register_terminal(terminal, mode="Push")
+	url = push_url(
+		f"http://127.0.0.1:{listener.push_port}", device.push_key, device.get_password("push_secret")
+	)
+	wait_until(lambda: frappe.cache.hgetall("hikvision_listeners"), 30, "the listener")
+
+	terminals.call(terminal.push_to, url)
+	terminals.call(terminal.make_pass, "1002")
+
+	wait_until(lambda: len(checkins()) == 1, 30, "the check-in")
+	assert_all_counted(terminal, device)
+	assert device.get_password("push_secret") not in listener.log_text()
+
+
+def test_a_power_cut_of_the_listener_loses_nothing_and_doubles_nothing(
+	terminals: Terminals, tmp_path: Path
+) -> None:
+	terminal = terminals.devices[0]
+	no_double_reads()
+	persons = [str(2000 + number) for number in range(10)]
+	for person in persons:
+		create_test_employee(person)
+	device = register_terminal(terminal)
+	listener = ListenerProcess(tmp_path, "--lease-seconds=2")
+	for round_number in range(3):
+		with listener:
+			wait_until(lambda: connection_state(device) == "Connected", 60, "the stream")
+			make_passes(terminals, terminal, persons, 40)
+			wait_until(
+				lambda made=round_number * 40: frappe.db.count("Access Event") > made + 5, 30, "some events"
+			)
+			listener.kill()
+			frappe.db.set_value(
+				"Hikvision Device", device.name, "connection_state", "", update_modified=False
+			)
+			frappe.db.commit()
+	with listener:
+		assert_all_counted(terminal, device)
+
+
+def test_sigterm_ends_listener_and_drain_and_gives_the_devices_back(
+	terminals: Terminals, listener: ListenerProcess
+) -> None:
+	device = register_terminal(terminals.devices[0])
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+
+	assert listener.stop() == 0
+
+	frappe.db.rollback()
+	assert not frappe.db.get_value("Hikvision Device", device.name, "leased_by")
+	assert terminals.devices[0].open_streams == 0
+
+
+def test_a_wrong_password_stops_at_once_and_saving_the_right_one_goes_on(
+	terminals: Terminals, listener: ListenerProcess
+) -> None:
+	terminal = terminals.devices[0]
+	device = register_terminal(terminal, password="not-the-password")
+	wait_until(lambda: connection_state(device) == "Stopped", what="the refusal")
+	assert len(terminal.login_failures) == 1
+	assert frappe.db.get_value("Hikvision Device", device.name, "last_error")
+
+	device.reload()
+	device.password = terminal.password
+	device.save()
+	frappe.db.commit()
+
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+
+
+def test_a_second_listener_waits_and_takes_over(terminals: Terminals, tmp_path: Path) -> None:
+	terminal = terminals.devices[0]
+	create_test_employee("1001")
+	device = register_terminal(terminal)
+	with ListenerProcess(tmp_path, "--lease-seconds=6") as first:
+		wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+		with ListenerProcess(tmp_path, "--lease-seconds=6") as second:
+			wait_until(
+				lambda: len(frappe.cache.hgetall("hikvision_listeners")) >= 2, 30, "the second listener"
+			)
+			assert terminal.open_streams == 1
+			first.kill()
+			terminals.call(terminal.make_pass, "1001")
+			wait_until(lambda: len(checkins()) == 1, 60, "the pass through the second listener")
+			assert_all_counted(terminal, device)
+			assert second.stop() == 0
+
+
+def test_a_site_in_maintenance_is_waited_for(terminals: Terminals, listener: ListenerProcess) -> None:
+	terminal = terminals.devices[0]
+	no_double_reads()
+	create_test_employee("1001")
+	device = register_terminal(terminal)
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+
+	with site_config(maintenance_mode=1):
+		make_passes(terminals, terminal, ["1001"], 5)
+		wait_until(lambda: listener.status()["spool"]["depth"] >= 5, 30, "the spool")
+		assert frappe.db.count("Access Event", {"kind": "pass"}) == 0
+
+	wait_until(lambda: frappe.db.count("Access Event") == len(terminal.log), 60, "the ledger")
+
+
+def test_cut_database_connections_are_opened_again(terminals: Terminals, listener: ListenerProcess) -> None:
+	terminal = terminals.devices[0]
+	no_double_reads()
+	persons = [str(3000 + number) for number in range(10)]
+	for person in persons:
+		create_test_employee(person)
+	device = register_terminal(terminal)
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+	for _ in range(3):
+		make_passes(terminals, terminal, persons, 10)
+		kill_other_connections()
+	assert_all_counted(terminal, device)
+
+
+def kill_other_connections() -> None:
+	"""As a restart of the database does it to everyone else on the site."""
+	mine = frappe.db.sql("select connection_id()")[0][0]
+	database = frappe.conf.db_name
+	for (identifier,) in frappe.db.sql(
+		"select id from information_schema.processlist where db = %s and id != %s", (database, mine)
+	):
+		frappe.db.sql(f"kill {int(identifier)}")
+
+
+class site_config:
+	"""Values in the site's configuration file for the length of a block."""
+
+	def __init__(self, **values: Any) -> None:
+		self.values = values
+		self.path = Path(frappe.get_site_path("site_config.json"))
+
+	def __enter__(self) -> None:
+		self.before = self.path.read_text()
+		self.path.write_text(json.dumps({**json.loads(self.before), **self.values}))
+
+	def __exit__(self, *_: object) -> None:
+		self.path.write_text(self.before)
