@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,10 +58,65 @@ class Terminals:
 		return self.run(call())
 
 
+class Outage:
+	"""A TCP proxy before a service, so that one test can take the service away from one process alone.
+
+	Use as a context manager; ``begin`` cuts every connection and refuses new ones, ``end`` lets them through.
+	"""
+
+	def __init__(self, host: str, port: int) -> None:
+		self.target = host, port
+		self.port = free_port()
+		self._loop = asyncio.new_event_loop()
+		self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+		self._writers: set[asyncio.StreamWriter] = set()
+		self._server: asyncio.Server | None = None
+
+	def __enter__(self) -> Outage:
+		self._thread.start()
+		self.end()
+		return self
+
+	def __exit__(self, *_: object) -> None:
+		self.begin()
+		self._loop.call_soon_threadsafe(self._loop.stop)
+		self._thread.join(5)
+
+	def begin(self) -> None:
+		asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+
+	def end(self) -> None:
+		asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+
+	async def _open(self) -> None:
+		self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+	async def _close(self) -> None:
+		if self._server:
+			self._server.close()
+			self._server = None
+		for writer in list(self._writers):
+			writer.transport.abort()
+
+	async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+		target_reader, target_writer = await asyncio.open_connection(*self.target)
+		await asyncio.gather(self._pipe(reader, target_writer), self._pipe(target_reader, writer))
+
+	async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+		self._writers.add(writer)
+		with suppress(ConnectionError):
+			while data := await reader.read(65536):
+				writer.write(data)
+				await writer.drain()
+		self._writers.discard(writer)
+		writer.close()
+
+
 class ListenerProcess:
 	"""``bench hikvision listen`` with the drain beside it, on the test site."""
 
-	def __init__(self, folder: Path, *arguments: str) -> None:
+	def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+		self._environment = {**os.environ, **(environment or {})}
 		self.push_port, self.status_port = free_port(), free_port()
 		self.log = folder / f"listener-{self.push_port}.log"
 		self._arguments = [
@@ -86,6 +142,7 @@ class ListenerProcess:
 			self._process = subprocess.Popen(
 				self._arguments, stdout=log, stderr=log, cwd=os.environ["HIKVISION_TEST_SITES"],
 				start_new_session=True,
+				env=self._environment,
 			)  # fmt: skip
 
 	def stop(self) -> int:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import frappe
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from tests.bench.factories import create_test_employee
-from tests.bench.processes import ListenerProcess, Terminals, register_terminal, wait_until
+from tests.bench.processes import ListenerProcess, Outage, Terminals, register_terminal, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -192,28 +193,51 @@ def test_a_site_in_maintenance_is_waited_for(terminals: Terminals, listener: Lis
 	wait_until(lambda: frappe.db.count("Access Event") == len(terminal.log), 60, "the ledger")
 
 
-def test_cut_database_connections_are_opened_again(terminals: Terminals, listener: ListenerProcess) -> None:
+def test_a_database_that_goes_away_is_waited_for(terminals: Terminals, tmp_path: Path) -> None:
 	terminal = terminals.devices[0]
 	no_double_reads()
 	persons = [str(3000 + number) for number in range(10)]
 	for person in persons:
 		create_test_employee(person)
 	device = register_terminal(terminal)
-	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
-	for _ in range(3):
-		make_passes(terminals, terminal, persons, 10)
-		kill_other_connections()
-	assert_all_counted(terminal, device)
+	with Outage(frappe.conf.db_host, int(frappe.conf.db_port)) as outage:
+		database = {"FRAPPE_DB_HOST": "127.0.0.1", "FRAPPE_DB_PORT": str(outage.port)}
+		with ListenerProcess(tmp_path, environment=database) as listener:
+			wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+			for _ in range(2):
+				outage.begin()
+				make_passes(terminals, terminal, persons, 10)
+				wait_until(lambda: listener.status()["spool"]["depth"] > 0, 30, "the spool")
+				outage.end()
+				make_passes(terminals, terminal, persons, 10)
+			assert_all_counted(terminal, device)
 
 
-def kill_other_connections() -> None:
-	"""As a restart of the database does it to everyone else on the site."""
-	mine = frappe.db.sql("select connection_id()")[0][0]
-	database = frappe.conf.db_name
-	for (identifier,) in frappe.db.sql(
-		"select id from information_schema.processlist where db = %s and id != %s", (database, mine)
-	):
-		frappe.db.sql(f"kill {int(identifier)}")
+def test_redis_that_goes_away_costs_no_event(terminals: Terminals, tmp_path: Path) -> None:
+	terminal = terminals.devices[0]
+	no_double_reads()
+	persons = [str(4000 + number) for number in range(10)]
+	for person in persons:
+		create_test_employee(person)
+	device = register_terminal(terminal)
+	cache, queue = urlsplit(frappe.conf.redis_cache), urlsplit(frappe.conf.redis_queue)
+	with Outage(cache.hostname, cache.port) as no_cache, Outage(queue.hostname, queue.port) as no_queue:
+		redis = {
+			"FRAPPE_REDIS_CACHE": f"redis://127.0.0.1:{no_cache.port}",
+			"FRAPPE_REDIS_QUEUE": f"redis://127.0.0.1:{no_queue.port}",
+		}
+		with ListenerProcess(tmp_path, environment=redis):
+			wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+			no_cache.begin()
+			no_queue.begin()
+			make_passes(terminals, terminal, persons, 10)
+			wait_until(
+				lambda: frappe.db.count("Access Event") == len(terminal.log), 60, "the ledger without Redis"
+			)
+			no_cache.end()
+			no_queue.end()
+			make_passes(terminals, terminal, persons, 10)
+			assert_all_counted(terminal, device)
 
 
 class site_config:
