@@ -13,7 +13,6 @@ An event whose time cannot be read is kept as well: ``received_at`` stands in, m
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,20 +20,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
-from xml.etree.ElementTree import Element, ParseError  # noqa: S405  (types only; defusedxml parses)
-
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
 
 from hikvision_frappe.core.event import AccessEvent, Source, TimeQuality
 from hikvision_frappe.isapi.codes import kind_of
+from hikvision_frappe.isapi.documents import MalformedDocument, Tree, read_document, read_json, storable
 from hikvision_frappe.isapi.framing import PartFramer
 from hikvision_frappe.isapi.messages import Heartbeat, Message, Notice
-from hikvision_frappe.isapi.scanning import XmlScanner, split_documents
+from hikvision_frappe.isapi.scanning import split_documents
 from hikvision_frappe.isapi.times import DeviceTime, UnreadableTime, read_device_time, zone_named
 
 MAX_DOCUMENTS = 1000
-MAX_NESTING = 64
 MAX_FORM_FIELDS = 50
 MAX_PERSON, MAX_NAME, MAX_CARD, MAX_WORD = 64, 140, 64, 64
 MAX_DOOR = 65535
@@ -42,8 +37,6 @@ MAX_SERIAL = 2**63 - 1
 
 _BLANKS = b" \t\r\n\x00"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# What neither a database nor XML can hold: control characters, lone surrogates, noncharacters.
-_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _FILLER = frozenset({"", "null", "(null)", "undefined", "invalid"})
 _WRAPPERS = ("EventNotificationAlert", "event_log", "Event")
 _NESTED = "AccessControllerEvent"
@@ -98,15 +91,14 @@ def parse_document(body: bytes, context: ParseContext, received_at: datetime) ->
 	whole one is left out.
 	"""
 	messages: list[Message] = []
-	problem = "neither JSON nor XML"
+	problem = "none of its documents is one"
 	for document in split_documents(body.removeprefix(_BYTE_ORDER_MARK), MAX_DOCUMENTS):
 		try:
-			records = _records(document)
-		except ValueError as error:
+			records = list(_unwrap(read_document(document), depth=0))
+		except MalformedDocument as error:
 			problem = str(error)
 			continue
-		for record in records:
-			messages.extend(_messages(record, context, received_at))
+		messages.extend(_read_message(record, context, received_at) for record in records)
 	if not messages:
 		raise MalformedPayload(f"no notification in {len(body)} bytes: {problem}")
 	return with_ordinals(messages)
@@ -173,67 +165,7 @@ def _first_understood(bodies: Iterable[bytes], context: ParseContext, received_a
 # Documents to records
 
 
-def _records(document: bytes) -> list[_Record]:
-	"""The notifications of one document as mappings; raises ValueError."""
-	text = _decode(document)
-	tree = _read_xml(document, text) if text.startswith("<") else _read_json(text)
-	return list(_unwrap(tree, depth=0))
-
-
-def _decode(document: bytes) -> str:
-	"""Text of a body: UTF-8, else the GBK family of older firmwares, else whatever is left of it."""
-	for encoding in ("utf-8", "gb18030"):
-		try:
-			return document.decode(encoding)
-		except UnicodeDecodeError:
-			continue
-	return document.decode("utf-8", errors="replace")
-
-
-def _read_json(text: str) -> object:
-	try:
-		return json.loads(text, strict=False, parse_int=_bounded_int, parse_constant=lambda _: None)
-	except RecursionError:
-		raise ValueError("nested too deeply") from None
-
-
-def _bounded_int(digits: str) -> int | None:
-	return int(digits) if len(digits) <= len(str(MAX_SERIAL)) + 1 else None
-
-
-def _read_xml(document: bytes, text: str) -> object:
-	scanner = XmlScanner()
-	scanner.scan(document, 0, len(document))
-	if scanner.deepest > MAX_NESTING:
-		raise ValueError("nested too deeply")
-	try:
-		root = defusedxml.ElementTree.fromstring(_UNSTORABLE.sub("", text), forbid_dtd=True)
-	except (ParseError, DefusedXmlException, LookupError) as error:
-		raise ValueError(f"XML: {type(error).__name__}") from None
-	return {_local_name(root): _plain(root)}
-
-
-def _local_name(element: Element) -> str:
-	return element.tag.rpartition("}")[2]
-
-
-def _plain(element: Element) -> object:
-	"""Text of a leaf, else a mapping of its children; a repeated name becomes a list."""
-	if not len(element):
-		return (element.text or "").strip()
-	children: dict[str, Any] = {}
-	for child in element:
-		name, value = _local_name(child), _plain(child)
-		if name not in children:
-			children[name] = value
-		elif isinstance(children[name], list):
-			children[name].append(value)
-		else:
-			children[name] = [children[name], value]
-	return children
-
-
-def _unwrap(value: object, depth: int) -> Iterator[_Record]:
+def _unwrap(value: Tree, depth: int) -> Iterator[_Record]:
 	"""The notifications inside lists, wrappers and texts that hold a document once more."""
 	if depth > 4:
 		return
@@ -241,12 +173,12 @@ def _unwrap(value: object, depth: int) -> Iterator[_Record]:
 		for item in value[:MAX_DOCUMENTS]:
 			yield from _unwrap(item, depth + 1)
 	elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-		yield from _unwrap(_read_json(value), depth + 1)
+		yield from _unwrap(read_json(value), depth + 1)
 	elif isinstance(value, dict):
 		yield from _unwrap_mapping(value, depth)
 
 
-def _unwrap_mapping(value: dict[str, Any], depth: int) -> Iterator[_Record]:
+def _unwrap_mapping(value: dict[str, Tree], depth: int) -> Iterator[_Record]:
 	if _is_notification(value):
 		yield from _one_per_event(value)
 		return
@@ -261,7 +193,7 @@ def _is_notification(value: _Record) -> bool:
 	return not value.keys().isdisjoint(("eventType", "majorEventType", "major", _NESTED))
 
 
-def _one_per_event(value: dict[str, Any]) -> Iterator[_Record]:
+def _one_per_event(value: dict[str, Tree]) -> Iterator[_Record]:
 	nested = value.get(_NESTED)
 	if not isinstance(nested, list):
 		yield value
@@ -273,15 +205,15 @@ def _one_per_event(value: dict[str, Any]) -> Iterator[_Record]:
 # Records to messages
 
 
-def _messages(record: _Record, context: ParseContext, received_at: datetime) -> list[Message]:
+def _read_message(record: _Record, context: ParseContext, received_at: datetime) -> Message:
 	fields = _inside_out(record)
 	event = _read_event(fields, context, received_at)
 	if event is not None:
-		return [event]
+		return event
 	notice = _read_notice(fields, context, received_at)
 	if _is_heartbeat(notice):
-		return [Heartbeat(context.device, notice.received_at, notice.occurred_at)]
-	return [notice]
+		return Heartbeat(context.device, notice.received_at, notice.occurred_at)
+	return notice
 
 
 def _inside_out(record: _Record) -> _Record:
@@ -386,7 +318,7 @@ def _text(value: object, longest: int) -> str:
 	"""A text without filler, control characters and surrounding blanks, cut to ``longest`` characters."""
 	if isinstance(value, bool) or not isinstance(value, (str, int)):
 		return ""
-	text = _UNSTORABLE.sub("", str(value)).strip()
+	text = storable(str(value)).strip()
 	return "" if text.lower() in _FILLER else text[:longest]
 
 
