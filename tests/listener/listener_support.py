@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -73,3 +74,45 @@ def free_port() -> int:
 	with socket.socket() as probe:
 		probe.bind(("127.0.0.1", 0))
 		return int(probe.getsockname()[1])
+
+
+def push_body(serial_no: int = 1, **inner: Any) -> bytes:
+	"""A notification as a terminal posts it, as JSON."""
+	event = {
+		"deviceName": "Gate",
+		"majorEventType": 5,
+		"subEventType": 75,
+		"name": "Ada Example",
+		"employeeNoString": "0007",
+		"serialNo": serial_no,
+		"currentEvent": True,
+		"cardReaderNo": 1,
+		"doorNo": 1,
+		**inner,
+	}
+	notification = {
+		"ipAddress": "192.0.2.7",
+		"portNo": 80,
+		"protocol": "HTTP",
+		"macAddress": "00:00:5e:00:53:07",
+		"channelID": 1,
+		"dateTime": (MORNING + timedelta(seconds=serial_no)).isoformat(),
+		"activePostCount": 1,
+		"eventType": "AccessControllerEvent",
+		"eventState": "active",
+		"eventDescription": "Access Controller Event",
+		"AccessControllerEvent": event,
+	}
+	return json.dumps(notification, indent="\t").encode()
+
+
+HEARTBEAT_BODY = json.dumps(
+	{
+		"ipAddress": "192.0.2.7",
+		"dateTime": MORNING.isoformat(),
+		"activePostCount": 1,
+		"eventType": "heartBeat",
+		"eventState": "active",
+		"eventDescription": "heartBeat",
+	}
+).encode()

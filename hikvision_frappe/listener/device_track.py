@@ -1,0 +1,98 @@
+"""What the listener knows of each device right now, and the way of a message from a device into the spool."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.isapi.messages import Heartbeat, Message
+from hikvision_frappe.listener.site import ConnectionState, DeviceIdentityReport, DeviceReport
+from hikvision_frappe.listener.spool import Spool
+
+RECENT_EVENTS = 20
+
+
+def utc_now() -> datetime:
+	return datetime.now(timezone.utc)
+
+
+@dataclass(slots=True)
+class DeviceTrack:
+	"""The state of one device as it changes; ``report()`` is a picture of it. Instants are UTC.
+
+	malformed: messages that could not be understood. refused: pushes that were turned away after the token.
+	"""
+
+	device: str
+	title: str = ""
+	state: ConnectionState = ConnectionState.WAITING
+	since: datetime = field(default_factory=utc_now)
+	connected_since: datetime | None = None
+	last_heartbeat: datetime | None = None
+	last_event: datetime | None = None
+	error: str = ""
+	retry_at: datetime | None = None
+	reconnects: int = 0
+	events: int = 0
+	heartbeats: int = 0
+	malformed: int = 0
+	refused: int = 0
+	clock_offset: float | None = None
+	identity: DeviceIdentityReport | None = None
+
+	def enter(self, state: ConnectionState, error: str = "", retry_at: datetime | None = None) -> None:
+		"""Go to a state; the error stays until the device is connected again, so that people can read it."""
+		now = utc_now()
+		if state is not self.state:
+			self.since = now
+		if state is ConnectionState.CONNECTED:
+			self.connected_since = self.connected_since or now
+			self.error = ""
+		elif state is not ConnectionState.CONNECTING:
+			self.connected_since = None
+		self.state = state
+		self.error = error or self.error
+		self.retry_at = retry_at
+
+	def report(self) -> DeviceReport:
+		return DeviceReport(
+			device=self.device,
+			state=self.state,
+			since=self.since,
+			connected_since=self.connected_since,
+			last_heartbeat=self.last_heartbeat,
+			last_event=self.last_event,
+			error=self.error,
+			retry_at=self.retry_at,
+			reconnects=self.reconnects,
+			events=self.events,
+			clock_offset=self.clock_offset,
+			identity=self.identity,
+		)
+
+
+class Intake:
+	"""The one way from a device into the spool: stored first, counted and shown afterwards."""
+
+	def __init__(self, spool: Spool) -> None:
+		self.spool = spool
+		self.recent: deque[AccessEvent] = deque(maxlen=RECENT_EVENTS)
+
+	async def store(self, track: DeviceTrack, messages: Sequence[Message]) -> None:
+		"""Return once every access event among the messages is on disk.
+
+		Raises SpoolUnavailable; nothing is counted then and the sender must not be told that we have it.
+		"""
+		events = [message for message in messages if isinstance(message, AccessEvent)]
+		if events:
+			await self.spool.append(events)
+			self.recent.extend(events)
+			track.events += len(events)
+			track.last_event = events[-1].received_at
+		for message in messages:
+			if isinstance(message, Heartbeat):
+				track.heartbeats += 1
+				track.last_heartbeat = message.received_at
