@@ -469,12 +469,16 @@ class SimulatedDevice:
 			return slot_refused(style.refusal)
 		stream = AlertStream(self._state, request.headers.get("authorization"), self._stream_lost)
 		self._streams.append(stream)
+		if style.logs_arming:
+			self.make_event(*Code.REMOTE_ARMING.value)
 		return stream
 
 	def _stream_lost(self, stream: AlertStream) -> None:
 		if stream not in self._streams:
 			return
 		self._streams.remove(stream)
+		if self.profile.stream.logs_arming:
+			self.make_event(*Code.REMOTE_DISARMING.value)
 		if self.faults.leak_slots:
 			self._state.leaked_slots += 1
 		if self.profile.digest.nonce_dies_with_stream:

@@ -16,35 +16,29 @@ class PartLength(str, Enum):
 
 @dataclass(slots=True)
 class Faults:
-	"""Everything is well by default.
+	"""Everything is well by default. Figures are bytes, seconds, or a number of times."""
 
-	cut_after_bytes: each stream ends after so many bytes of body. cut_chance: chance per frame that the stream
-	is cut in the middle of it. duplicates: how often each event is sent. reorder: live events wait until so many
-	are there (or a heartbeat is due) and leave shuffled. dribble_bytes: stream bytes leave in pieces of that
-	size, one each ``dribble_seconds``. unauthorized: the next so many right logins get a 401 with a fresh
-	challenge, -1 for all. refuse_logins: the same, but as a wrong password, and counted for the lock-out.
-	mute: connections are accepted and nothing is ever answered. leak_slots: a closed stream keeps its slot
-	until the reboot. malformed_every: each n-th event part is broken. picture_bytes: each pass carries a picture
-	of that size. page_caps: rows of the next history answers, in turn. total_error: added to totalMatches.
-	reboot_forgets_hosts: listening hosts are empty after a reboot.
-	"""
-
-	cut_after_bytes: int | None = None
-	cut_chance: float = 0.0
-	duplicates: int = 1
-	reorder: int = 0
-	dribble_bytes: int = 0
-	dribble_seconds: float = 0.01
-	unauthorized: int = 0
-	refuse_logins: int = 0
-	mute: bool = False
-	answer_delay: float = 0.0
-	leak_slots: bool = False
+	# Streams
+	cut_after_bytes: int | None = None  # each stream ends after so much body, wherever that is
+	cut_chance: float = 0.0  # per frame, that the stream ends in the middle of it
+	duplicates: int = 1  # how often each event is sent
+	reorder: int = 0  # live events wait until so many are there (or a heartbeat is due), then leave shuffled
+	dribble_bytes: int = 0  # slow loris: bytes leave in pieces of that size,
+	dribble_seconds: float = 0.01  # one piece each so often
+	leak_slots: bool = False  # a closed stream keeps its slot until the reboot
+	# Streams and pushes
 	part_length: PartLength = PartLength.RIGHT
-	malformed_every: int = 0
-	picture_bytes: int = 0
-	page_caps: tuple[int, ...] = ()
-	total_error: int = 0
+	malformed_every: int = 0  # a broken part precedes each n-th event; each n-th push is cut off
+	picture_bytes: int = 0  # each pass carries a picture of that size
+	# Requests
+	mute: bool = False  # connections are accepted and nothing is ever answered
+	answer_delay: float = 0.0
+	unauthorized: int = 0  # the next so many right logins get a 401 with a fresh challenge, -1 for all
+	refuse_logins: int = 0  # the same, but as a wrong password, and counted for the lock-out
+	# History
+	page_caps: tuple[int, ...] = ()  # most rows of the next answers, in turn
+	total_error: int = 0  # added to totalMatches and totalNum
+	# Listening hosts
 	reboot_forgets_hosts: bool = False
 
 	def takes_login(self) -> bool:

@@ -134,6 +134,7 @@ class Streaming:
 	trailing_delimiter: the delimiter follows its part at once instead of waiting for the next part.
 	replay: how many stored records a new stream gets first, None for all.
 	needs_close: a request without ``Connection: close`` hangs. seconds: the device ends the stream after that.
+	logs_arming: opening and closing a stream are records themselves (3/121 and 3/122).
 	"""
 
 	supported: bool = True
@@ -154,6 +155,7 @@ class Streaming:
 	heartbeat: Heartbeat = Heartbeat.VIDEOLOSS_JSON
 	heartbeat_seconds: float = 10.0
 	seconds: float | None = None
+	logs_arming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

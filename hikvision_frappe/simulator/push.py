@@ -60,6 +60,7 @@ class PushClient:
 		self.host = host
 		self._timing = timing
 		self._failures = 0
+		self._posts = 0
 		self._woken = asyncio.Event()
 		self._link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 		self._tasks: list[asyncio.Task[None]] = []
@@ -148,7 +149,12 @@ class PushClient:
 		picture = jpeg(size) if size and record.is_pass else b""
 		current = datetime.now(timezone.utc) - record.made_at < _CURRENT_FOR
 		document = self._state.writer.record(record, current, 1 if picture else 0)
-		return self._wrapped(document, self._state.writer.content_type, picture)
+		body, content_type = self._wrapped(document, self._state.writer.content_type, picture)
+		self._posts += 1
+		every = self._state.faults.malformed_every
+		if every and self._posts % every == 0:
+			body = body[: len(body) // 3]
+		return body, content_type
 
 	def _wrapped(self, document: bytes, content_type: str, picture: bytes) -> tuple[bytes, str]:
 		style = self._state.profile.push

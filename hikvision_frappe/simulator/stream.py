@@ -97,9 +97,9 @@ class AlertStream(Takeover):
 
 	def cut(self, mid_frame: bool = False, reset: bool = False) -> None:
 		"""End the connection: after half of a frame if asked, with RST instead of FIN if asked."""
-		if self._ended:
+		if not self.is_live:
 			return
-		if mid_frame and not self._hung:
+		if mid_frame:
 			frame = self._some_frame()
 			self._raw_write(frame[: len(frame) // 2])
 		self._end(reset)
