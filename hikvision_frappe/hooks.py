@@ -37,6 +37,12 @@ scheduler_events = {
 	},
 }
 
+doc_events = {
+	# A number entered there is a mapping: what waited for it is judged again.
+	"Employee": {"on_update": "hikvision_frappe.attendance.people.on_employee_update"},
+	"Employee Checkin": {"on_trash": "hikvision_frappe.attendance.events.on_checkin_trash"},
+}
+
 default_log_clearing_doctypes = {"Access Event": 400}
 
 # A check-in may be deleted although the ledger names it; the ledger keeps the event.

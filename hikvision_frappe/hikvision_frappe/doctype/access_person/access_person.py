@@ -6,6 +6,7 @@ import frappe
 from frappe import _
 from frappe.model.document import Document
 
+from hikvision_frappe.attendance import people
 from hikvision_frappe.ledger.devices import duplicates
 
 
@@ -24,6 +25,12 @@ class AccessPerson(Document):
 		self._check_employee()
 		self._check_code_is_free()
 		self._check_numbers_are_free()
+
+	def on_update(self) -> None:
+		people.on_person_update(self)
+
+	def on_trash(self) -> None:
+		people.on_person_trash(self)
 
 	def _first_number(self) -> str:
 		return self.numbers[0].person_code if self.numbers else self.name or ""

@@ -1,0 +1,341 @@
+"""Work off the ledger: every waiting pass gets its state, and where it counts its Employee Checkin.
+
+One drain at a time works on a site, oldest passes first, because what a pass means depends on those before it. Each
+pass is one transaction: its row is locked by primary key, check-in and link are written, one commit. Whoever is
+killed in between leaves nothing half done; the unique link on Employee Checkin is the database's last word.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.utils import now
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from hikvision_frappe.attendance import people
+from hikvision_frappe.attendance.checkins import make_checkin
+from hikvision_frappe.attendance.facts import (
+	EVENT_FIELDS,
+	BatchFacts,
+	LedgerPass,
+	load_facts,
+	load_rules,
+)
+from hikvision_frappe.attendance.failures import (
+	CONTENTION,
+	MAX_ATTEMPTS,
+	in_words,
+	is_interruption,
+	next_attempt,
+)
+from hikvision_frappe.core.attendance import REASON_TEXTS, Decision, Reason, decide
+from hikvision_frappe.core.checkin import Checkin, LogType
+from hikvision_frappe.core.people import Standing
+from hikvision_frappe.core.states import EventState
+
+# The facts of one batch are read together; their check-ins span no more than this.
+BATCH_SPAN = timedelta(days=7)
+LOCK_NAME = "hikvision_drain"
+# HRMS, or a hook, may have been in the way of this pass alone: a fresh look often settles it.
+CONTENTION_ATTEMPTS = 4
+
+
+@dataclass(slots=True)
+class DrainResult:
+	"""What a drain did. states: how many passes ended in which state.
+
+	left: passes that stay as they were and will be tried again. busy: another drain was at work, so nothing was done.
+	more: whether it stopped at its limit or time budget, and the caller should call again.
+	"""
+
+	states: Counter[str] = field(default_factory=Counter)
+	left: int = 0
+	busy: bool = False
+	more: bool = False
+
+	@property
+	def settled(self) -> int:
+		return sum(self.states.values())
+
+
+def drain(limit: int = 500, time_budget: float | None = None) -> DrainResult:
+	"""Settle up to ``limit`` waiting passes of the connected site, for at most ``time_budget`` seconds.
+
+	Commits after every pass. An error stays on its pass; only what says that the site itself cannot be worked on
+	(database away, maintenance) is raised, with nothing half done. Runs as the session's user: a job or a process
+	of the site, as Administrator.
+	"""
+	result = DrainResult()
+	deadline = time.monotonic() + time_budget if time_budget else None
+	_end_transaction()
+	with _alone() as alone:
+		if not alone:
+			result.busy = True
+			return result
+		names = _waiting(limit)
+		result.more = len(names) == limit
+		if names:
+			_drain_batches(_load_passes(names), deadline, result)
+	return result
+
+
+def something_waits() -> bool:
+	"""Whether a drain would find something to do now."""
+	return bool(_waiting(1))
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+	"""Hold the site's drain lock, which the database gives to one connection and takes back when that dies."""
+	name = f"{LOCK_NAME}:{frappe.conf.db_name}"[:64]
+	taken = frappe.db.multisql(
+		{
+			"mariadb": "select get_lock(%s, 0)",
+			"postgres": "select pg_try_advisory_lock(hashtext(%s))",
+		},
+		(name,),
+	)[0][0]
+	if not taken:
+		yield False
+		return
+	try:
+		yield True
+	finally:
+		_release(name)
+
+
+def _release(name: str) -> None:
+	try:
+		frappe.db.multisql(
+			{"mariadb": "select release_lock(%s)", "postgres": "select pg_advisory_unlock(hashtext(%s))"},
+			(name,),
+		)
+		_end_transaction()
+	except Exception as error:
+		if not is_interruption(error):
+			raise
+
+
+def _waiting(limit: int) -> list[str]:
+	"""Names of the oldest passes that are new, or failed and due; without a lock."""
+	event = frappe.qb.DocType("Access Event")
+	query = frappe.qb.from_(event).select(event.name, event.occurred_at_utc).limit(limit)
+	new = query.where(event.state == EventState.NEW.value).orderby(event.occurred_at_utc).run()
+	due = (
+		query.where(event.state == EventState.FAILED.value)
+		.where(event.next_attempt_at <= _utc_now())
+		.orderby(event.occurred_at_utc)
+		.run()
+	)
+	return [name for name, moment in sorted([*new, *due], key=lambda row: (row[1], row[0]))[:limit]]
+
+
+def _load_passes(names: Sequence[str]) -> list[LedgerPass]:
+	rows = frappe.get_all(
+		"Access Event",
+		filters={"name": ["in", names]},
+		fields=list(EVENT_FIELDS),
+		order_by="occurred_at_utc, name",
+	)
+	return [LedgerPass.from_row(row) for row in rows]
+
+
+def _drain_batches(passes: Sequence[LedgerPass], deadline: float | None, result: DrainResult) -> None:
+	rules = load_rules()
+	for batch in batches(passes, BATCH_SPAN):
+		if result.more and deadline is not None and time.monotonic() >= deadline:
+			return
+		facts = load_facts(batch, rules)
+		_end_transaction()
+		unmatched: set[str] = set()
+		for each in batch:
+			if deadline is not None and time.monotonic() >= deadline:
+				result.more = True
+				break
+			if _count(_settle(each.name, facts), result) is EventState.UNMATCHED:
+				unmatched.add(each.person)
+		_refresh_people(unmatched)
+
+
+def _count(state: EventState | None, result: DrainResult) -> EventState | None:
+	if state is None:
+		result.left += 1
+	else:
+		result.states[state.value] += 1
+	return state
+
+
+def batches(passes: Iterable[LedgerPass], span: timedelta) -> Iterator[list[LedgerPass]]:
+	"""The passes, given in order of time, in groups that last no longer than ``span``."""
+	batch: list[LedgerPass] = []
+	for each in passes:
+		if batch and each.occurred_at - batch[0].occurred_at > span:
+			yield batch
+			batch = []
+		batch.append(each)
+	if batch:
+		yield batch
+
+
+def _refresh_people(codes: set[str]) -> None:
+	if codes:
+		people.refresh_waiting(codes)
+		frappe.db.commit()  # nosemgrep: a drain's transactions are its own
+
+
+def _settle(name: str, facts: BatchFacts) -> EventState | None:
+	"""One pass from lock to commit; None when it is gone, taken, or has to wait for another transaction."""
+	try:
+		for attempt in Retrying(
+			retry=retry_if_exception_type(CONTENTION),
+			stop=stop_after_attempt(CONTENTION_ATTEMPTS),
+			wait=wait_random_exponential(multiplier=0.02, max=0.5),
+			before_sleep=lambda _state: frappe.db.rollback(),
+			reraise=True,
+		):
+			with attempt:
+				return _settle_once(name, facts)
+	except CONTENTION:
+		frappe.db.rollback()
+	except Exception as error:
+		if is_interruption(error):
+			raise
+		frappe.db.rollback()
+		return _keep_failure(name, error)
+	finally:
+		frappe.clear_messages()
+	return None
+
+
+def _settle_once(name: str, facts: BatchFacts) -> EventState | None:
+	each = lock_pass(name)
+	if each is None or not _is_due(each):
+		frappe.db.rollback()
+		return None
+	decision = decide(facts.of(each), facts.rules.attendance)
+	if decision.state is EventState.UNMATCHED:
+		people.lock_person(each.person)
+		# Somebody may have mapped the number since the batch was read: ask again, now that nobody can.
+		facts = load_facts([each], facts.rules)
+		decision = decide(facts.of(each), facts.rules.attendance)
+	made = facts.made_from(each)
+	if made is None and decision.state is EventState.CHECKED_IN:
+		made = _make(each, decision, facts)
+	write_outcome(each.name, _outcome(each, decision, made, facts))
+	frappe.db.commit()  # nosemgrep: one pass is one transaction; tabSeries must not stay locked
+	if made:
+		facts.remember(facts.resolve(each).employee, made)
+		return EventState.CHECKED_IN
+	return decision.state
+
+
+def lock_pass(name: str) -> LedgerPass | None:
+	"""The pass as it is now, its row locked until the transaction ends; None when it is gone or locked."""
+	event = frappe.qb.DocType("Access Event")
+	rows = (
+		frappe.qb.from_(event)
+		.select(*(event[field] for field in EVENT_FIELDS))
+		.where(event.name == name)
+		.for_update(skip_locked=True)
+		.run(as_dict=True)
+	)
+	return LedgerPass.from_row(rows[0]) if rows else None
+
+
+def _is_due(each: LedgerPass) -> bool:
+	if each.state == EventState.NEW.value:
+		return True
+	due = each.next_attempt_at is not None and each.next_attempt_at <= _utc_now()
+	return each.state == EventState.FAILED.value and due
+
+
+def _make(each: LedgerPass, decision: Decision, facts: BatchFacts) -> Checkin:
+	employee = facts.resolve(each).employee
+	document = make_checkin(
+		each.name, employee, decision.time, decision.log_type, facts.devices[each.device], facts.rules
+	)
+	return Checkin(document.name, decision.time, decision.log_type, each.occurred_at, each.name)
+
+
+def _outcome(each: LedgerPass, decision: Decision, made: Checkin | None, facts: BatchFacts) -> dict[str, Any]:
+	"""The fields of the event's row that say what became of it."""
+	resolution = facts.resolve(each)
+	person = resolution.person
+	if decision.state is EventState.UNMATCHED:
+		person = people.note_unmatched(each, resolution)
+	state, reason, values = decision.state, decision.reason, decision.values
+	if made:
+		state, reason, values = EventState.CHECKED_IN, Reason.COUNTED, ()
+	return {
+		"state": state.value,
+		"state_reason": in_site_language(reason, values),
+		"log_type": (made or decision).log_type.value,
+		"employee": resolution.employee if resolution.standing is Standing.MATCHED else None,
+		"access_person": person or None,
+		"employee_checkin": (made.name if made else decision.checkin) or None,
+		"attempts": 0,
+		"next_attempt_at": None,
+	}
+
+
+def in_site_language(reason: Reason, values: Sequence[str]) -> str:
+	return _(REASON_TEXTS[reason]).format(*values)
+
+
+def write_outcome(name: str, values: dict[str, Any]) -> None:
+	"""Write what became of a locked event; no document hooks, the ledger has none."""
+	event = frappe.qb.DocType("Access Event")
+	query = frappe.qb.update(event).where(event.name == name).set(event.modified, now())
+	for fieldname, value in values.items():
+		query = query.set(event[fieldname], value)
+	query.run()
+
+
+def _keep_failure(name: str, error: Exception) -> EventState | None:
+	"""Write the error down on its pass, and when to try again; in a transaction of its own."""
+	each = lock_pass(name)
+	if each is None or each.state not in (EventState.NEW.value, EventState.FAILED.value):
+		frappe.db.rollback()
+		return None
+	attempts = each.attempts + 1
+	write_outcome(
+		name,
+		{
+			"state": EventState.FAILED.value,
+			"state_reason": in_words(error),
+			"log_type": LogType.NONE.value,
+			"attempts": attempts,
+			"next_attempt_at": next_attempt(attempts, _utc_now()),
+		},
+	)
+	if not isinstance(error, frappe.ValidationError) and attempts in (1, MAX_ATTEMPTS):
+		frappe.log_error(
+			title="Hikvision: a pass could not become a check-in",
+			message="".join(_traceback(error)),
+			reference_doctype="Access Event",
+			reference_name=name,
+		)
+	frappe.db.commit()  # nosemgrep: the failure is kept whatever happens next
+	return EventState.FAILED
+
+
+def _traceback(error: Exception) -> list[str]:
+	return traceback.format_exception(type(error), error, error.__traceback__)
+
+
+def _end_transaction() -> None:
+	"""Let the next read see what others committed (REPEATABLE READ)."""
+	frappe.db.rollback()
+
+
+def _utc_now() -> datetime:
+	return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
