@@ -54,15 +54,19 @@ class Challenge:
 
 
 class DigestLogin:
-	"""User, password and the one nonce in use with a device; ``header`` counts its uses."""
+	"""User, password and the one nonce in use with a device; ``header`` counts its uses.
 
-	__slots__ = ("_challenge", "_password", "_uses", "_user")
+	accepted: a request with this nonce has succeeded, so a later refusal is the nonce's fault and not the password's.
+	"""
+
+	__slots__ = ("_challenge", "_password", "_user", "_uses", "accepted")
 
 	def __init__(self, user: str, password: str) -> None:
 		self._user = user
 		self._password = password
 		self._challenge: Challenge | None = None
 		self._uses = 0
+		self.accepted = False
 
 	def __repr__(self) -> str:
 		return f"<DigestLogin {self._user!r}>"
@@ -76,10 +80,12 @@ class DigestLogin:
 		"""Use the challenge of these WWW-Authenticate headers from now on; raises NoUsableChallenge."""
 		self._challenge = read_challenge(headers)
 		self._uses = 0
+		self.accepted = False
 
 	def forget(self) -> None:
 		"""Drop the nonce; the next request has to fetch another one."""
 		self._challenge = None
+		self.accepted = False
 
 	def header(self, method: str, target: str, body: bytes = b"") -> str:
 		"""The Authorization header for one request. target: path and query exactly as sent."""

@@ -191,19 +191,24 @@ class DeviceClient:
 
 	async def _send_logged_in(self, method: str, path: str, body: bytes) -> _Answer:
 		self._ensure_may_log_in()
-		if self._login.ready:
+		if self._login.accepted:
 			answer = await self._send(method, path, body, with_login=True)
 			if answer.status != 401:
 				return answer
 			self._drop_nonce(answer)
-		answer = await self._send(method, path, body)
-		if answer.status != 401:
-			return answer
-		self._take_challenge(answer)
+		if not self._login.ready:
+			answer = await self._send(method, path, body)
+			if answer.status != 401:
+				return answer
+			self._take_challenge(answer)
+		return await self._send_first_login(method, path, body)
+
+	async def _send_first_login(self, method: str, path: str, body: bytes) -> _Answer:
+		"""Use a fresh nonce; a refusal means the password, and ends all trying."""
 		answer = await self._send(method, path, body, with_login=True)
 		if answer.status == 401:
 			raise self._remember(answers.login_failure(answer.body))
-		self._proven = True
+		self._login.accepted = self._proven = True
 		return answer
 
 	def _ensure_may_log_in(self) -> None:
@@ -274,7 +279,7 @@ class DeviceClient:
 
 	async def _warm_up(self) -> None:
 		"""Have a login that is proven and a nonce that is alive."""
-		if not (self._proven and self._login.ready):
+		if not self._login.accepted:
 			await self._send_logged_in("GET", DEVICE_INFO, b"")
 
 	def _stream_login_failure(self, answer: _Answer) -> LoginFailed:
