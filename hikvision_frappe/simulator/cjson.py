@@ -6,6 +6,7 @@ Tabs for indent, a tab after the colon, LF, and arrays of objects as ``[{…}, {
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -19,7 +20,7 @@ def print_cjson(value: Any) -> str:
 
 def _print(value: Any, depth: int) -> str:
 	if isinstance(value, str):
-		return f'"{value.translate(_ESCAPE_TABLE)}"'
+		return _quoted(value)
 	if isinstance(value, bool):
 		return "true" if value else "false"
 	if value is None:
@@ -33,13 +34,17 @@ def _print(value: Any, depth: int) -> str:
 	raise TypeError(f"not a JSON value: {type(value).__name__}")
 
 
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+	"""Keys and most values of records are the same again and again."""
+	return f'"{text.translate(_ESCAPE_TABLE)}"'
+
+
 def _number(value: int | float) -> str:
 	return str(value) if isinstance(value, int) else f"{value:.15g}"
 
 
 def _object(members: Mapping[str, Any], depth: int) -> str:
 	inner = "\t" * (depth + 1)
-	lines = ",\n".join(
-		f"{inner}{_print(key, 0)}:\t{_print(item, depth + 1)}" for key, item in members.items()
-	)
+	lines = ",\n".join(f"{inner}{_quoted(key)}:\t{_print(item, depth + 1)}" for key, item in members.items())
 	return "{\n" + (f"{lines}\n" if lines else "") + "\t" * depth + "}"

@@ -467,10 +467,10 @@ class SimulatedDevice:
 			return Silence()
 		if len(self._streams) + self._state.leaked_slots >= style.slots:
 			return slot_refused(style.refusal)
-		stream = AlertStream(self._state, request.headers.get("authorization"), self._stream_lost)
-		self._streams.append(stream)
 		if style.logs_arming:
 			self.make_event(*Code.REMOTE_ARMING.value)
+		stream = AlertStream(self._state, request.headers.get("authorization"), self._stream_lost)
+		self._streams.append(stream)
 		return stream
 
 	def _stream_lost(self, stream: AlertStream) -> None:
