@@ -42,6 +42,18 @@ class DeviceTrack:
 	refused: int = 0
 	clock_offset: float | None = None
 	identity: DeviceIdentityReport | None = None
+	stopped_revision: str = ""  # of the configuration with which it stopped; the same one is not tried again
+	_lock: tuple[str, datetime] | None = None
+
+	def lock(self, base_url: str, until: datetime) -> None:
+		"""Remember that the device at this address takes no login before ``until``."""
+		self._lock = (base_url, until)
+
+	def locked_until(self, base_url: str) -> datetime | None:
+		"""When the device at this address may be tried again; None when now."""
+		if self._lock is None or self._lock[0] != base_url or self._lock[1] <= utc_now():
+			return None
+		return self._lock[1]
 
 	def enter(self, state: ConnectionState, error: str = "", retry_at: datetime | None = None) -> None:
 		"""Go to a state; the error stays until the device is connected again, so that people can read it."""
@@ -56,6 +68,11 @@ class DeviceTrack:
 		self.state = state
 		self.error = error or self.error
 		self.retry_at = retry_at
+
+	def rest(self) -> None:
+		"""Nobody is connecting any more: the device is gone, changed, or another listener's."""
+		self.enter(ConnectionState.WAITING)
+		self.error = ""
 
 	def report(self) -> DeviceReport:
 		return DeviceReport(

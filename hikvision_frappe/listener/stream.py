@@ -1,0 +1,315 @@
+"""One device's alert stream, held for as long as it may be: log in, recognise the device, listen, start again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import aiohttp
+
+from hikvision_frappe.core.event import Source
+from hikvision_frappe.isapi.answers import DeviceInfo
+from hikvision_frappe.isapi.client import DeviceClient
+from hikvision_frappe.isapi.errors import (
+	AccountLocked,
+	BadAnswer,
+	ConnectionLost,
+	DeviceBusy,
+	IsapiError,
+	LoginFailed,
+	NotPermitted,
+	NotSupported,
+	Rejected,
+	SetupWrong,
+	StreamSlotTaken,
+	WrongDevice,
+)
+from hikvision_frappe.isapi.framing import Part, PartFramer
+from hikvision_frappe.isapi.messages import Heartbeat, Message
+from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_document
+from hikvision_frappe.listener.backoff import full_jitter
+from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
+from hikvision_frappe.listener.silence import Silence, SilenceSettings
+from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, DeviceIdentityReport
+from hikvision_frappe.listener.spool import SpoolUnavailable
+
+logger = logging.getLogger("hikvision.stream")
+
+USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+	"""Seconds throughout. retry_*: after what passes by itself; slot_*: while somebody else has the stream.
+
+	lock_margin: added to an account lock, which every try before its end would start again. steady: a stream that
+	lived so long counts as a success, so that the next failure is the first again.
+	"""
+
+	retry_least: float = 1.0
+	retry_most: float = 60.0
+	slot_least: float = 5.0
+	slot_most: float = 300.0
+	lock_margin: float = 30.0
+	steady: float = 10.0
+	full_spool_retry: float = 1.0
+	silence: SilenceSettings = field(default_factory=SilenceSettings)
+
+
+class Terminals:
+	"""Which hardware is entered and connected under which device: one terminal never gets two streams."""
+
+	def __init__(self) -> None:
+		self._entered: dict[str, str] = {}  # serial number: title of the device that should have it
+		self._connected: dict[str, DeviceConfig] = {}
+
+	def enter(self, devices: Iterable[DeviceConfig]) -> None:
+		self._entered = {device.serial_number: device.title for device in devices if device.serial_number}
+
+	def claim(self, serial_number: str, device: DeviceConfig) -> None:
+		"""Note that ``device`` is this terminal; raises WrongDevice when it should or may not be."""
+		if device.serial_number and serial_number != device.serial_number:
+			raise WrongDevice(
+				f"Another terminal answers at this address: {self._name(serial_number)}.",
+				"Correct the address; the terminal may have got a new one from DHCP. Or, if it was replaced on "
+				"purpose, test the connection and accept the new serial number.",
+			)
+		holder = self._connected.get(serial_number)
+		if holder is not None and holder.key != device.key:
+			raise WrongDevice(
+				f"This terminal is already connected as {holder.title}.",
+				"Disable one of the two devices.",
+			)
+		self._connected[serial_number] = device
+
+	def release(self, device: DeviceConfig) -> None:
+		self._connected = {
+			serial: holder for serial, holder in self._connected.items() if holder.key != device.key
+		}
+
+	def _name(self, serial_number: str) -> str:
+		title = self._entered.get(serial_number)
+		return f"{serial_number}, which is entered as {title}" if title else serial_number
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+	"""What all streams of a listener share. handshakes: bounds how many log in at the same time."""
+
+	intake: Intake
+	session: aiohttp.ClientSession
+	terminals: Terminals
+	handshakes: asyncio.Semaphore
+	settings: StreamSettings
+
+
+class DeviceStream:
+	"""The stream of one device in one revision of its configuration.
+
+	``run`` returns only when a person must act (the track says what); cancel it to stop, after which the socket is
+	closed. A changed configuration needs a new DeviceStream.
+	"""
+
+	def __init__(self, config: DeviceConfig, track: DeviceTrack, around: Surroundings) -> None:
+		self._config = config
+		self._track = track
+		self._around = around
+		self._settings = around.settings
+		self._client = DeviceClient(config.address, around.session)
+		self._silence = Silence(around.settings.silence)
+		self._failures = 0
+		self._was_connected = False
+		self._paused = False
+
+	async def run(self) -> None:
+		try:
+			await self._wait_out_lock()
+			while (pause := await self._attempt()) is not None:
+				await asyncio.sleep(pause)
+		finally:
+			self._around.terminals.release(self._config)
+			await self._client.close()
+
+	async def _wait_out_lock(self) -> None:
+		"""A lock outlives the configuration in which it was earned."""
+		until = self._track.locked_until(self._config.address.base_url)
+		if until is not None:
+			self._track.enter(ConnectionState.RETRYING, retry_at=until)
+			await asyncio.sleep(max(0.0, (until - utc_now()).total_seconds()))
+
+	async def _attempt(self) -> float | None:
+		"""Connect and listen until it ends; the seconds to wait before the next attempt, None to stop."""
+		self._track.enter(ConnectionState.CONNECTING)
+		began = asyncio.get_running_loop().time()
+		try:
+			await self._hold()
+		except IsapiError as error:
+			if self._connected_for(began) >= self._settings.steady:
+				self._failures = 0
+			return self._after(error)
+		except Exception as error:  # a fault of ours must not end the device's stream for good
+			logger.error(
+				"device %s: %s\n%s",
+				self._config.key,
+				type(error).__name__,
+				"".join(traceback.format_tb(error.__traceback__)),
+			)
+			return self._retry(f"The listener failed with {type(error).__name__}; its log says more.")
+		finally:
+			self._around.terminals.release(self._config)
+		raise AssertionError("a stream ends with an error")
+
+	def _connected_for(self, began: float) -> float:
+		if self._track.state is not ConnectionState.CONNECTED:
+			return 0.0
+		return asyncio.get_running_loop().time() - began
+
+	def _after(self, error: IsapiError) -> float | None:
+		"""What a failure means for the device's state and the next attempt."""
+		if isinstance(error, AccountLocked):
+			return self._after_lock(error)
+		if isinstance(error, (LoginFailed, SetupWrong, NotSupported)):
+			logger.error("device %s stopped: %s", self._config.key, error)
+			self._track.enter(ConnectionState.STOPPED, str(error))
+			self._track.stopped_revision = self._config.revision
+			return None
+		return self._retry(str(error), slot_taken=isinstance(error, (StreamSlotTaken, DeviceBusy, Rejected)))
+
+	def _after_lock(self, error: AccountLocked) -> float:
+		seconds = (error.seconds or USUAL_LOCK_SECONDS) + self._settings.lock_margin
+		until = utc_now() + timedelta(seconds=seconds)
+		self._track.lock(self._config.address.base_url, until)
+		self._track.enter(ConnectionState.RETRYING, str(error), until)
+		logger.error("device %s: %s", self._config.key, error)
+		return seconds
+
+	def _retry(self, why: str, *, slot_taken: bool = False) -> float:
+		self._failures += 1
+		settings = self._settings
+		least, most = (
+			(settings.slot_least, settings.slot_most)
+			if slot_taken
+			else (settings.retry_least, settings.retry_most)
+		)
+		pause = full_jitter(self._failures, least, most)
+		self._track.enter(ConnectionState.RETRYING, why, utc_now() + timedelta(seconds=pause))
+		logger.info("device %s: %s Next try in %.0f s.", self._config.key, why, pause)
+		return pause
+
+	# One connection.
+
+	async def _hold(self) -> None:
+		"""Log in, open the stream and read it to its end, which is always an IsapiError."""
+		async with AsyncExitStack() as exits:
+			async with self._around.handshakes:
+				info = await self._client.device_info()
+				self._recognise(info)
+				await self._compare_clocks()
+				stream = self._client.alert_stream(read_timeout=self._settings.silence.ceiling * 2)
+				chunks = await exits.enter_async_context(stream)
+			self._note_connected()
+			await self._listen(chunks, self._context(info))
+
+	def _recognise(self, info: DeviceInfo) -> None:
+		"""Make sure that it is the device we mean, by its serial number: addresses move."""
+		serial_number = info.serial_number or info.mac_address
+		if serial_number:
+			self._around.terminals.claim(serial_number, self._config)
+		self._track.identity = DeviceIdentityReport(
+			serial_number, info.mac_address, info.model, info.firmware
+		)
+
+	async def _compare_clocks(self) -> None:
+		"""Learn the device's clock offset; a device that does not tell its time is no reason to lose its passes."""
+		with suppress(NotSupported, Rejected, BadAnswer, NotPermitted):
+			self._track.clock_offset = (await self._client.clock()).offset_seconds
+
+	def _context(self, info: DeviceInfo) -> ParseContext:
+		address = self._config.address
+		try:
+			return ParseContext(
+				self._config.key, address.zone, address.trust_offset, Source.STREAM, info.serial_number
+			)
+		except (ValueError, KeyError):
+			raise SetupWrong(f"There is no time zone {address.zone!r}.", "Correct the device.") from None
+
+	def _note_connected(self) -> None:
+		if self._was_connected:
+			self._track.reconnects += 1
+		self._was_connected = True
+		self._track.enter(ConnectionState.CONNECTED)
+		self._silence.begin(asyncio.get_running_loop().time())
+		logger.info("device %s: connected", self._config.key)
+
+	async def _listen(self, chunks: AsyncIterator[bytes], context: ParseContext) -> None:
+		"""Read in a task of its own, so that this one can watch for silence."""
+		loop = asyncio.get_running_loop()
+		reading = asyncio.create_task(self._read(chunks, context))
+		try:
+			while not reading.done():
+				remaining = self._silence.remaining(loop.time())
+				if remaining <= 0:
+					await self._judge_silence()
+					continue
+				await asyncio.wait({reading}, timeout=remaining)
+			reading.result()
+		finally:
+			reading.cancel()
+			await asyncio.gather(reading, return_exceptions=True)
+		raise ConnectionLost("The device ended the stream.")
+
+	async def _judge_silence(self) -> None:
+		"""End a stream that is dead; raises ConnectionLost, or what a probe of the device raises."""
+		loop = asyncio.get_running_loop()
+		if self._paused:  # it is we who do not read
+			self._silence.excused(loop.time())
+			return
+		if self._silence.is_proof:
+			raise ConnectionLost(f"Nothing was heard for {self._silence.limit:.0f} s.")
+		await self._client.device_info()
+		self._silence.probed(loop.time())
+
+	async def _read(self, chunks: AsyncIterator[bytes], context: ParseContext) -> None:
+		framer = PartFramer()
+		async for chunk in chunks:
+			await self._take(framer.feed(chunk), context)
+		await self._take(framer.close(), context)
+
+	async def _take(self, parts: Sequence[Part], context: ParseContext) -> None:
+		messages: list[Message] = []
+		for part in parts:
+			messages += self._understand(part, context)
+		heartbeats = sum(isinstance(message, Heartbeat) for message in messages)
+		self._silence.heard(asyncio.get_running_loop().time(), heartbeats)
+		if messages:
+			await self._store_patiently(messages)
+
+	def _understand(self, part: Part, context: ParseContext) -> list[Message]:
+		if part.headers.get("content-type", "").startswith("image/"):
+			return []
+		try:
+			return parse_document(part.body, context, utc_now())
+		except MalformedPayload:
+			self._track.malformed += 1
+			return []
+
+	async def _store_patiently(self, messages: Sequence[Message]) -> None:
+		"""While the spool cannot be written nothing more is read, so that the device keeps what it has."""
+		while True:
+			try:
+				await self._around.intake.store(self._track, messages)
+			except SpoolUnavailable as unavailable:
+				self._paused = True
+				self._track.error = str(unavailable)
+				await asyncio.sleep(self._settings.full_spool_retry)
+			else:
+				break
+		if self._paused:
+			self._paused = False
+			self._track.error = ""
+			self._silence.excused(asyncio.get_running_loop().time())
