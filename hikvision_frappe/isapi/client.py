@@ -275,6 +275,7 @@ class DeviceClient:
 		response = await self._begin_stream_once(path, read_timeout)
 		if response.status == 401:
 			raise self._stream_login_failure(await self._finish(response))
+		self._login.accepted = self._login.ready
 		return response
 
 	async def _warm_up(self) -> None:

@@ -6,11 +6,11 @@ which here may come a heartbeat later.
 
 What is relied upon instead:
 
-* The delimiter is a line that begins with two dashes, as the body itself shows it; dashes and case do not count.
+* The delimiter is a line that begins with two dashes, as the body itself shows it; case does not count.
 * A body that begins with ``{``, ``[`` or ``<`` ends where its JSON value or root element ends, so it is given away
   with its last byte; no Content-Length is needed. If it never ends, the next delimiter ends it.
-* Any other body (a picture) ends at its Content-Length when a delimiter or a header follows there, and otherwise
-  at the next delimiter.
+* Any other body (a picture) ends at its Content-Length when a delimiter or a nested header block follows there, and
+  otherwise at the next delimiter.
 * Between bodies, header blocks may be nested and repeated; those after the last delimiter count.
 
 No decision depends on where the input was cut: an undecided one waits for more bytes. Work is linear in the input,
@@ -33,10 +33,10 @@ MAX_HEADERS = 64
 
 _BLANKS = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_DELIMITER_NAME = re.compile(rb"[0-9A-Za-z'()+_,./:=?<> -]+")
+_DELIMITER_NAME = re.compile(rb"--[0-9A-Za-z'()+_,./:=?<> -]+")
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTENT_LENGTH = re.compile(r"\d{1,12}", re.ASCII)
-_NESTED_HEADER = b"content-"
+_NESTED_HEADER = b"content-type: multipart/"
 # A body may be followed by its own line end and by an empty line.
 _LONGEST_LINE_END = 4
 
@@ -68,6 +68,7 @@ class PartFramer:
 	__slots__ = (
 		"_buffer",
 		"_closing",
+		"_crlf",
 		"_delimiter",
 		"_headers",
 		"_known",
@@ -90,6 +91,7 @@ class PartFramer:
 		self._scanner: DocumentScanner | None = None
 		self._delimiter = b""
 		self._known = False  # the delimiter has been seen twice
+		self._crlf = True  # line ends of the last header block
 		self._closing = False
 		self.dropped_bytes = 0
 		self.resyncs = 0
@@ -164,6 +166,7 @@ class PartFramer:
 		if not line.strip(_BLANKS):
 			if self._headers:
 				self._state = _State.SNIFF
+				self._crlf = line.endswith(b"\r")
 		elif name := _delimiter_name(line):
 			self._known = name == self._delimiter
 			self._delimiter = name
@@ -271,7 +274,8 @@ class PartFramer:
 			return None
 		window = bytes(self._buffer[end : end + _LONGEST_LINE_END + MAX_DELIMITER_LINE_BYTES + 1])
 		rest = window.lstrip(b"\r\n")
-		if len(window) - len(rest) > _LONGEST_LINE_END:
+		line_end = len(window) - len(rest)
+		if line_end > _LONGEST_LINE_END or (window and self._splits_line_end(end)):
 			return False
 		if rest[: len(_NESTED_HEADER)].lower() == _NESTED_HEADER:
 			return True
@@ -283,8 +287,15 @@ class PartFramer:
 			return undecided
 		return None
 
+	def _splits_line_end(self, end: int) -> bool:
+		"""Whether a length takes in the delimiter's line end, or half of it: then it is wrong."""
+		following = self._buffer[end : end + 1]
+		if following == b"\n":
+			return self._crlf and self._buffer.endswith(b"\r", self._start, end)
+		return following == b"-" and self._buffer.endswith(b"\n", self._start, end)
+
 	def _before_line_end(self, end: int) -> int:
-		for line_end in (b"\r\n", b"\n"):
+		for line_end in (b"\r\n", b"\n") if self._crlf else (b"\n",):
 			if self._buffer.endswith(line_end, self._start, end):
 				return end - len(line_end)
 		return end
@@ -342,13 +353,14 @@ class PartFramer:
 		"""Whether a line of which this is the beginning can still be a delimiter."""
 		if len(line) < 2:
 			return b"--".startswith(line)
-		name = _bare_name(line)
-		if not name:
-			return line.startswith(b"--") and len(line) <= MAX_DELIMITER_LINE_BYTES
 		if not _delimiter_name(line):
-			return False
-		begun = line.rstrip(_BLANKS).lstrip(b"-").lower()
-		return not self._expects_name() or name == self._delimiter or self._delimiter.startswith(begun)
+			return not line.strip(b"-") and len(line) <= MAX_DELIMITER_LINE_BYTES
+		begun = line.rstrip(_BLANKS).lower()
+		return (
+			not self._expects_name()
+			or self._delimiter in (begun, begun.rstrip(b"-"))
+			or (self._delimiter.startswith(begun))
+		)
 
 	def _expects_name(self) -> bool:
 		"""Whether only the known delimiter counts. A name seen once may have been part of the rubbish."""
@@ -374,13 +386,9 @@ class PartFramer:
 		self._start = limit
 
 
-def _bare_name(line: bytes) -> bytes:
-	return line.strip(_BLANKS).strip(b"-").lower()
-
-
 def _delimiter_name(line: bytes) -> bytes:
-	"""The boundary that a delimiter line names, in lower case without dashes; b"" if it is no such line."""
+	"""A delimiter line in lower case without what may end it: blanks, closing dashes; b"" if it is no such line."""
 	if not line.startswith(b"--") or len(line) > MAX_DELIMITER_LINE_BYTES:
 		return b""
-	name = _bare_name(line)
+	name = line.rstrip(_BLANKS).rstrip(b"-").lower()
 	return name if _DELIMITER_NAME.fullmatch(name) else b""
