@@ -170,14 +170,15 @@ class Receiver:
 		b'{"statusCode":1,"statusString": "OK"}'
 	)
 
-	def __init__(self, *answers: bytes | None) -> None:
+	def __init__(self, *answers: bytes | None, port: int = 0) -> None:
+		self.port = port
 		self.answers = list(answers)
 		self.requests: list[tuple[str, bytes]] = []
 		self.connections = 0
 		self._server: asyncio.Server
 
 	async def __aenter__(self) -> Receiver:
-		self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+		self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 		self.port = self._server.sockets[0].getsockname()[1]
 		self.url = f"http://127.0.0.1:{self.port}/hikvision/event/key.secret"
 		return self
