@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 import frappe
 from frappe import _
 from frappe.utils import now
+from pypika.terms import Parameter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hikvision_frappe.attendance import people
@@ -47,6 +49,13 @@ BATCH_SPAN = timedelta(days=7)
 LOCK_NAME = "hikvision_drain"
 # HRMS, or a hook, may have been in the way of this pass alone: a fresh look often settles it.
 CONTENTION_ATTEMPTS = 4
+AGAIN = Retrying(
+	retry=retry_if_exception_type(CONTENTION),
+	stop=stop_after_attempt(CONTENTION_ATTEMPTS),
+	wait=wait_random_exponential(multiplier=0.02, max=0.5),
+	before_sleep=lambda _state: frappe.db.rollback(),
+	reraise=True,
+)
 
 
 @dataclass(slots=True)
@@ -195,13 +204,7 @@ def _refresh_people(codes: set[str]) -> None:
 def _settle(name: str, facts: BatchFacts) -> EventState | None:
 	"""One pass from lock to commit; None when it is gone, taken, or has to wait for another transaction."""
 	try:
-		for attempt in Retrying(
-			retry=retry_if_exception_type(CONTENTION),
-			stop=stop_after_attempt(CONTENTION_ATTEMPTS),
-			wait=wait_random_exponential(multiplier=0.02, max=0.5),
-			before_sleep=lambda _state: frappe.db.rollback(),
-			reraise=True,
-		):
+		for attempt in AGAIN:
 			with attempt:
 				return _settle_once(name, facts)
 	except CONTENTION:
@@ -240,15 +243,21 @@ def _settle_once(name: str, facts: BatchFacts) -> EventState | None:
 
 def lock_pass(name: str) -> LedgerPass | None:
 	"""The pass as it is now, its row locked until the transaction ends; None when it is gone or locked."""
+	rows = frappe.db.sql(_lock_statement(frappe.db.db_type), (name,), as_dict=True)
+	return LedgerPass.from_row(rows[0]) if rows else None
+
+
+@lru_cache
+def _lock_statement(_db_type: str) -> str:
+	"""Built once for each kind of database: building it takes as long as running it."""
 	event = frappe.qb.DocType("Access Event")
-	rows = (
+	return (
 		frappe.qb.from_(event)
 		.select(*(event[field] for field in EVENT_FIELDS))
-		.where(event.name == name)
+		.where(event.name == Parameter("%s"))
 		.for_update(skip_locked=True)
-		.run(as_dict=True)
+		.get_sql()
 	)
-	return LedgerPass.from_row(rows[0]) if rows else None
 
 
 def _is_due(each: LedgerPass) -> bool:
@@ -293,11 +302,17 @@ def in_site_language(reason: Reason, values: Sequence[str]) -> str:
 
 def write_outcome(name: str, values: dict[str, Any]) -> None:
 	"""Write what became of a locked event; no document hooks, the ledger has none."""
+	statement = _outcome_statement(frappe.db.db_type, tuple(values))
+	frappe.db.sql(statement, (*values.values(), now(), name))
+
+
+@lru_cache
+def _outcome_statement(_db_type: str, fields: tuple[str, ...]) -> str:
 	event = frappe.qb.DocType("Access Event")
-	query = frappe.qb.update(event).where(event.name == name).set(event.modified, now())
-	for fieldname, value in values.items():
-		query = query.set(event[fieldname], value)
-	query.run()
+	query = frappe.qb.update(event).where(event.name == Parameter("%s"))
+	for fieldname in (*fields, "modified"):
+		query = query.set(event[fieldname], Parameter("%s"))
+	return query.get_sql()
 
 
 def _keep_failure(name: str, error: Exception) -> EventState | None:
