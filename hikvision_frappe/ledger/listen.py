@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hikvision_frappe.ledger.site import FrappeSite
+from hikvision_frappe.listener.spool import SpoolUnusable
 from hikvision_frappe.listener.supervisor import Listener, ListenerSettings
 
 logger = logging.getLogger("hikvision.listen")
@@ -67,6 +68,8 @@ async def _run(site: str, settings: ListenerSettings, *, with_drain: bool) -> No
 	drain = asyncio.create_task(keep_running(drain_command(site), stop)) if with_drain else None
 	try:
 		await Listener(FrappeSite(site), settings).run(stop)
+	except (SpoolUnusable, OSError) as error:
+		raise SystemExit(f"The listener cannot start: {error}") from error
 	finally:
 		stop.set()
 		if drain:

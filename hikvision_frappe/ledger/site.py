@@ -6,7 +6,9 @@ REPEATABLE READ would otherwise never show a changed setting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import wraps
 from typing import Any, TypeVar
@@ -21,7 +23,6 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.ledger import intake
 from hikvision_frappe.ledger.addresses import device_address
-from hikvision_frappe.ledger.devices import CONFIG_FIELDS, config_revision
 from hikvision_frappe.ledger.listeners import remember_listener
 from hikvision_frappe.listener.site import (
 	Delivery,
@@ -33,6 +34,24 @@ from hikvision_frappe.listener.site import (
 )
 
 T = TypeVar("T")
+
+# What a listener must know of a device: a change in one of these is a reason to connect anew.
+CONFIG_FIELDS = (
+	"title",
+	"enabled",
+	"mode",
+	"host",
+	"port",
+	"tls_mode",
+	"tls_fingerprint",
+	"user",
+	"time_zone",
+	"trust_offset",
+	"push_key",
+	"push_secret_hash",
+	"source_networks",
+	"serial_number",
+)
 
 
 def transaction(method: Callable[..., T]) -> Callable[..., T]:
@@ -211,6 +230,15 @@ class FrappeSite:
 	def close(self) -> None:
 		if self._connected:
 			self.disconnect()
+
+
+def config_revision(device: Mapping[str, Any], password: str, key: str) -> str:
+	"""A short text that changes whenever the configuration or the password does, and not with the state.
+
+	key: any secret of the site, so that the revision tells nothing of the password.
+	"""
+	text = "\0".join(str(device.get(field) or "") for field in CONFIG_FIELDS)
+	return hmac.new(key.encode(), f"{text}\0{password}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def lease_streams(listener: str, now: datetime, until: datetime) -> None:

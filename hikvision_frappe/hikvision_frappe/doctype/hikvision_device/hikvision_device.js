@@ -41,6 +41,7 @@ function add_buttons(frm) {
 }
 
 function show_state(frm) {
+	frm.set_intro("");
 	const state = frm.doc.connection_state;
 	if (!frm.doc.enabled) {
 		frm.set_intro(__("This device is switched off: nothing is read from it."), "yellow");
@@ -61,8 +62,9 @@ function show_state(frm) {
 }
 
 function warn_without_listener(frm) {
+	const shown = (frm.listener_hint = {}); // a later refresh asks anew; only its answer is shown
 	frappe.xcall(API + "listener_status").then(({ listeners }) => {
-		if (!listeners.length) {
+		if (!listeners.length && frm.listener_hint === shown) {
 			frm.set_intro(
 				__("No listener runs for this site: start <code>bench --site {0} hikvision listen</code>.", [frappe.boot.sitename]),
 				"orange"
