@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
 		arguments = ["tests/bench", *arguments]
 	with prepare(bench, REPO) as prepared, tempfile.NamedTemporaryFile(suffix=".xml") as report:
 		command = [str(bench.python), "-m", "pytest", f"--junitxml={report.name}", "-p", "no:cacheprovider"]
+		command += ["-o", "asyncio_default_fixture_loop_scope=function"]
 		code = subprocess.run([*command, *arguments], cwd=REPO, env=prepared.environment).returncode
 		print(
 			f"BENCH TESTS: {_summary(Path(report.name))} on {prepared.site.name} ({bench.root})", flush=True

@@ -138,8 +138,5 @@ def clear_test_data() -> None:
 
 
 def _reset_settings() -> None:
-	settings = frappe.get_doc("Hikvision Settings")
-	for field in settings.meta.get_valid_fields():
-		settings.set(field.fieldname, field.default)
-	settings.flags.ignore_mandatory = True
-	settings.save()
+	frappe.db.delete("Singles", {"doctype": "Hikvision Settings"})
+	frappe.new_doc("Hikvision Settings").save()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import frappe
 from frappe.model.document import Document
 
+from hikvision_frappe.isapi.codes import meaning_of
 from hikvision_frappe.ledger.retention import clear_events
 
 INDEXES = (
@@ -20,8 +21,6 @@ class AccessEvent(Document):
 	@property
 	def meaning(self) -> str:
 		"""The vendor codes in words."""
-		from hikvision_frappe.isapi.codes import meaning_of
-
 		return meaning_of(self.major, self.minor)
 
 	@staticmethod

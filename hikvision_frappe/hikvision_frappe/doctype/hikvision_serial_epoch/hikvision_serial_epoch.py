@@ -5,14 +5,11 @@ from __future__ import annotations
 import frappe
 from frappe.model.document import Document
 
+from hikvision_frappe.ledger.epochs import epoch_name
+
 
 class HikvisionSerialEpoch(Document):
 	pass
-
-
-def epoch_name(device: str, number: int) -> str:
-	"""The name of a device's epoch row."""
-	return f"{device}-{number:02d}"
 
 
 def create_first_epoch(device: str) -> None:

@@ -1,0 +1,129 @@
+"""The serial epochs of devices: read under the lock that intake holds, written back where they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import frappe
+
+from hikvision_frappe.core.identity import LedgerView, SerialEpoch
+
+DOCTYPE = "Hikvision Serial Epoch"
+FIELDS = ("device", "number", "epochs", "highest", "highest_at", "first_at", "hardware", "unnumbered")
+
+
+def epoch_name(device: str, number: int) -> str:
+	"""The name of a device's epoch row."""
+	return f"{device}-{number:02d}"
+
+
+def lock(devices: Iterable[str]) -> dict[str, list[SerialEpoch]]:
+	"""The epochs of each device that exists, its row 1 locked until the commit.
+
+	Locks by primary key in sorted order: no gaps are locked, and two batches never wait for each other in a ring.
+	Must be the first statement of its transaction, so that what is read afterwards is not older than the lock.
+	"""
+	names = sorted(epoch_name(device, 1) for device in devices)
+	epoch = frappe.qb.DocType(DOCTYPE)
+	first = (
+		frappe.qb.from_(epoch)
+		.select(*FIELDS)
+		.where(epoch.name.isin(names))
+		.orderby(epoch.name)
+		.for_update()
+		.run(as_dict=True)
+	)
+	further = _further([row.device for row in first if row.epochs > 1])
+	found: dict[str, list[SerialEpoch]] = {row.device: [_epoch(row)] for row in first}
+	for row in further:
+		found[row.device].append(_epoch(row))
+	return found
+
+
+def _further(devices: list[str]) -> list[Any]:
+	"""Epochs from the second on; a device has them after a reset or a change of hardware."""
+	if not devices:
+		return []
+	return frappe.get_all(
+		DOCTYPE, {"device": ["in", devices], "number": [">", 1]}, FIELDS, order_by="device, number"
+	)
+
+
+def _epoch(row: Any) -> SerialEpoch:
+	return SerialEpoch(
+		number=row.number,
+		highest=row.highest,
+		highest_at=_aware(row.highest_at),
+		first_at=_aware(row.first_at),
+		hardware=row.hardware or "",
+		unnumbered=bool(row.unnumbered),
+	)
+
+
+def save(view: LedgerView, before: Mapping[str, list[SerialEpoch]]) -> None:
+	"""Write the epochs that differ from what was locked: at most one INSERT and one UPDATE."""
+	added: list[tuple[str, SerialEpoch]] = []
+	changed: dict[str, dict[str, Any]] = {}
+	for device in sorted(view.touched):
+		known = before[device]
+		now = view.epochs[device]
+		added += [(device, epoch) for epoch in now[len(known) :]]
+		for old, new in zip(known, now, strict=False):
+			count = len(now) if new.number == 1 else 1
+			if new != old or (new.number == 1 and len(now) > len(known)):
+				changed[epoch_name(device, new.number)] = {**_values(new), "epochs": count}
+	_insert(added)
+	_update(changed)
+
+
+def _insert(added: list[tuple[str, SerialEpoch]]) -> None:
+	if not added:
+		return
+	stamp = datetime.now(timezone.utc).replace(tzinfo=None)
+	rows = [
+		{
+			"name": epoch_name(device, epoch.number),
+			"device": device,
+			"number": epoch.number,
+			"epochs": 1,
+			**_values(epoch),
+			"creation": stamp,
+			"modified": stamp,
+			"owner": "Administrator",
+			"modified_by": "Administrator",
+		}
+		for device, epoch in added
+	]
+	frappe.db.bulk_insert(DOCTYPE, list(rows[0]), [tuple(row.values()) for row in rows])
+
+
+def _update(changed: dict[str, dict[str, Any]]) -> None:
+	if len(changed) == 1:
+		(name, values), *_ = changed.items()
+		epoch = frappe.qb.DocType(DOCTYPE)
+		query = frappe.qb.update(epoch).where(epoch.name == name)
+		for field, value in values.items():
+			query = query.set(epoch[field], value)
+		query.run()
+	elif changed:
+		frappe.db.bulk_update(DOCTYPE, changed, chunk_size=len(changed), update_modified=False)
+
+
+def _values(epoch: SerialEpoch) -> dict[str, Any]:
+	return {
+		"highest": epoch.highest,
+		"highest_at": _naive(epoch.highest_at),
+		"first_at": _naive(epoch.first_at),
+		"hardware": epoch.hardware,
+		"unnumbered": int(epoch.unnumbered),
+	}
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+	return moment.replace(tzinfo=timezone.utc) if moment else None
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+	return moment.replace(tzinfo=None) if moment else None

@@ -1,0 +1,85 @@
+"""How a committed event wakes the drain: a note in Redis for one that listens, a job where none does.
+
+All of it is best effort. The ledger is the queue; a signal that is lost costs time until the sweep, never an event.
+"""
+
+from __future__ import annotations
+
+import time
+
+import frappe
+import redis
+from frappe.utils.background_jobs import is_job_enqueued
+
+WAKE_KEY = "hikvision_drain_wake"
+ALIVE_KEY = "hikvision_drain_alive"
+ENQUEUED_KEY = "hikvision_drain_enqueued"
+DRAIN_JOB = "hikvision_frappe.attendance.drain.drain"
+DRAIN_JOB_ID = "hikvision_drain"
+
+WAKE_SECONDS = 60  # a wake that nobody took is stale then
+ALIVE_SECONDS = 10  # a drain says at least this often that it lives
+ENQUEUE_SECONDS = 3  # at most one job in this time
+
+REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
+
+
+def wake_drain() -> None:
+	"""Say that new events are committed; never raises."""
+	try:
+		if not _ring():
+			_enqueue_at_most_every(ENQUEUE_SECONDS)
+	except REDIS_TROUBLE:
+		pass  # the scheduler's sweep finds the events
+	except Exception:
+		frappe.logger("hikvision").exception("the drain could not be woken")
+
+
+def wait_for_wake(seconds: float) -> bool:
+	"""Wait for new events at most so long; says that a drain lives while it waits. Without Redis it sleeps."""
+	deadline = time.monotonic() + seconds
+	try:
+		say_alive()
+		return frappe.cache.blpop([_key(WAKE_KEY)], timeout=seconds) is not None
+	except REDIS_TROUBLE:
+		time.sleep(max(0.0, deadline - time.monotonic()))
+		return False
+
+
+def say_alive() -> None:
+	"""A drain that listens for wakes must call this, or wait_for_wake, every ALIVE_SECONDS. May raise RedisError."""
+	frappe.cache.setex(_key(ALIVE_KEY), ALIVE_SECONDS, b"1")
+
+
+def enqueue_drain() -> None:
+	"""Queue one drain job for the site unless one waits or runs; raises RedisError when the queue is down.
+
+	What is committed while a job runs, and after its last look, is left to the next wake or the sweep.
+	"""
+	if is_job_enqueued(DRAIN_JOB_ID):
+		return
+	with_user = frappe.session.user
+	try:
+		frappe.session.user = "Administrator"  # a job runs as who queued it, and a push is a guest's
+		frappe.enqueue(DRAIN_JOB, queue="default", job_id=DRAIN_JOB_ID, deduplicate=True)
+	finally:
+		frappe.session.user = with_user
+
+
+def _ring() -> bool:
+	"""Leave one note, however many wait already; whether a drain lives to read it."""
+	pipeline = frappe.cache.pipeline(transaction=False)
+	pipeline.lpush(_key(WAKE_KEY), b"1")
+	pipeline.ltrim(_key(WAKE_KEY), 0, 0)
+	pipeline.expire(_key(WAKE_KEY), WAKE_SECONDS)
+	pipeline.exists(_key(ALIVE_KEY))
+	return bool(pipeline.execute()[-1])
+
+
+def _enqueue_at_most_every(seconds: int) -> None:
+	if frappe.cache.set(_key(ENQUEUED_KEY), b"1", nx=True, ex=seconds):
+		enqueue_drain()
+
+
+def _key(name: str) -> bytes:
+	return frappe.cache.make_key(name)
