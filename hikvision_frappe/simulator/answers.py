@@ -14,7 +14,6 @@ from hikvision_frappe.simulator.profile import SlotRefusal, Unsupported
 NAMESPACE = "http://www.isapi.org/ver20/XMLSchema"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 JSON_PLAIN = "application/json"
-XML_PLAIN = 'application/xml; charset="UTF-8"'
 
 _STATUS_TEXT = {1: "OK", 4: "Invalid Operation", 5: "Invalid Format", 6: "Invalid Content"}
 

@@ -147,6 +147,11 @@ class SimulatedDevice:
 		return sum(stream.is_live for stream in self._streams)
 
 	@property
+	def bytes_waiting(self) -> int:
+		"""Bytes written to streams that their readers have not taken yet."""
+		return sum(stream.connection.transport.get_write_buffer_size() for stream in self._streams)
+
+	@property
 	def listening_hosts(self) -> dict[int, ListeningHost]:
 		"""Where events are pushed to, by slot."""
 		return dict(self._state.hosts)
@@ -191,7 +196,7 @@ class SimulatedDevice:
 		await self.start()
 		return self
 
-	async def __aexit__(self, *exc: object) -> None:
+	async def __aexit__(self, *_: object) -> None:
 		await self.stop()
 
 	# What happens at the door

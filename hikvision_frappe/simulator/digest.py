@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -214,15 +214,18 @@ class _Tries:
 class LockOut:
 	"""Failed logins per client address: the last allowed one locks, and each new try locks anew."""
 
-	def __init__(self, max_tries: int = 5, seconds: float = 1800.0) -> None:
+	def __init__(
+		self, max_tries: int = 5, seconds: float = 1800.0, clock: Callable[[], float] = time.monotonic
+	) -> None:
 		self.max_tries = max_tries
 		self.seconds = seconds
+		self._now = clock
 		self._clients: OrderedDict[str, _Tries] = OrderedDict()
 
 	def locked_seconds(self, client: str) -> int:
 		"""How long the client stays locked, 0 when it is not."""
 		tries = self._clients.get(client)
-		return 0 if tries is None else max(0, round(tries.locked_until - time.monotonic()))
+		return 0 if tries is None else max(0, round(tries.locked_until - self._now()))
 
 	def tries_left(self, client: str) -> int:
 		"""How many more wrong logins the client may make before it is locked."""
@@ -238,7 +241,7 @@ class LockOut:
 			tries.failed = 0
 		tries.failed = min(tries.failed + 1, self.max_tries)
 		if tries.failed >= self.max_tries:
-			tries.locked_until = time.monotonic() + self.seconds
+			tries.locked_until = self._now() + self.seconds
 		while len(self._clients) > _CLIENTS_KEPT:
 			self._clients.popitem(last=False)
 

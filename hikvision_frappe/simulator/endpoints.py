@@ -89,6 +89,7 @@ class Endpoints:
 		}
 		if profile.history.supported or profile.history.unsupported is not Unsupported.NOT_FOUND:
 			routes["/ISAPI/AccessControl/AcsEvent"] = {"POST": self._search}
+			routes["/ISAPI/AccessControl/AcsEvent/capabilities"] = {"GET": self._search_capabilities}
 			routes["/ISAPI/AccessControl/AcsEventTotalNum"] = {"POST": self._count}
 		return routes
 
@@ -256,6 +257,11 @@ class Endpoints:
 		if not self._state.profile.history.supported:
 			return unsupported(self._state.profile.history.unsupported, json=True)
 		return self._history.search(request.body)
+
+	def _search_capabilities(self, request: Request) -> Response:
+		if not self._state.profile.history.supported:
+			return unsupported(self._state.profile.history.unsupported, json=True)
+		return self._history.capabilities()
 
 	def _count(self, request: Request) -> Response:
 		if not self._state.profile.history.supported:

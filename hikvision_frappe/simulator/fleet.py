@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -73,7 +74,17 @@ class Fleet:
 		task, self._passing = self._passing, None
 		if task is not None:
 			task.cancel()
-			await asyncio.gather(task, return_exceptions=True)
+			with contextlib.suppress(asyncio.CancelledError):
+				await task
+
+	async def produce(self, persons: Sequence[str], rate: float, stop: asyncio.Event) -> None:
+		"""Let these persons pass at this rate until ``stop`` is set."""
+		self._persons, self._rate = persons, rate
+		self.resume()
+		try:
+			await stop.wait()
+		finally:
+			await self.pause()
 
 	async def run(self, seconds: float) -> None:
 		"""Let people pass for so many seconds."""
@@ -87,7 +98,7 @@ class Fleet:
 		await self.start()
 		return self
 
-	async def __aexit__(self, *exc: object) -> None:
+	async def __aexit__(self, *_: object) -> None:
 		await self.stop()
 
 	async def _pass_for(self, seconds: float | None) -> None:

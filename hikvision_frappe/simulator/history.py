@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from hikvision_frappe.simulator.http import Response
 from hikvision_frappe.simulator.records import SimulatedRecord
 from hikvision_frappe.simulator.state import DeviceState
 
+_MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)?$")
 _SEARCHES_KEPT = 8
 _HIGHEST_SERIAL = 3_000_000_000
 
@@ -73,6 +75,20 @@ class History:
 		rows = found[position : position + max(0, min(wanted, cap))]
 		return self._page(search_id, rows, position, len(found))
 
+	def capabilities(self) -> Response:
+		"""The limits of a search."""
+		history = self._state.profile.history
+		condition = {
+			"searchID": {"@min": 1, "@max": 64},
+			"searchResultPosition": {"@min": 0, "@max": self._state.profile.log_capacity},
+			"maxResults": {"@min": 1, "@max": history.page},
+			"major": {"@opt": "0,1,2,3,5" if history.major_zero else "1,2,3,5"},
+			"startTime": {"@min": 1, "@max": 32},
+			"endTime": {"@min": 1, "@max": 32},
+			"timeReverseOrder": True,
+		}
+		return json_answer({"AcsEvent": {"AcsEventCond": condition}})
+
 	def count(self, body: bytes) -> Response:
 		"""The number of rows of a condition."""
 		try:
@@ -123,17 +139,17 @@ class History:
 		)
 
 	def _moment(self, asked: Mapping[str, Any], name: str) -> datetime | None:
+		"""An instant of the condition, in the device's zone when it has no offset; no fraction, no ``Z``."""
 		text = asked.get(name)
 		if text is None:
 			return None
+		if not _MOMENT.match(str(text)):
+			raise Refused(SubStatus.BAD_JSON_CONTENT, name)
 		try:
-			moment = datetime.strptime(str(text)[:19], "%Y-%m-%dT%H:%M:%S")
-			offset = str(text)[19:]
-			if offset:
-				return datetime.fromisoformat(str(text))
+			moment = datetime.fromisoformat(str(text))
 		except ValueError as error:
 			raise Refused(SubStatus.BAD_JSON_CONTENT, name) from error
-		return moment.replace(tzinfo=self._state.clock.zone)
+		return moment if moment.tzinfo else moment.replace(tzinfo=self._state.clock.zone)
 
 
 def _root(body: bytes, name: str) -> Mapping[str, Any]:

@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
 
 	__slots__ = (
 		"_buffer", "_handler", "_server_name", "_takeover", "_task", "client", "open_connections",
-		"served", "stuck", "transport", "writing_paused",
+		"stuck", "transport", "writing_paused",
 	)  # fmt: skip
 
 	def __init__(self, handler: Handler, server_name: str, open_connections: set[Connection]) -> None:
@@ -82,7 +82,6 @@ class Connection(asyncio.Protocol):
 		self.open_connections = open_connections
 		self.transport: asyncio.Transport
 		self.client = ""
-		self.served = 0
 		self.stuck = False  # no further request of this connection is answered
 		self.writing_paused = False
 
@@ -92,7 +91,7 @@ class Connection(asyncio.Protocol):
 		self.client = transport.get_extra_info("peername")[0]
 		self.open_connections.add(self)
 
-	def connection_lost(self, exc: Exception | None) -> None:
+	def connection_lost(self, _error: Exception | None) -> None:
 		self.open_connections.discard(self)
 		if self._task is not None:
 			self._task.cancel()
@@ -114,7 +113,10 @@ class Connection(asyncio.Protocol):
 		if self.stuck or self._takeover is not None:
 			return
 		self._buffer += data
-		self._serve()
+		if len(self._buffer) > MAX_HEAD + MAX_BODY:
+			self.transport.abort()
+		else:
+			self._serve()
 
 	def send(self, response: Response) -> None:
 		"""Write a whole answer."""
@@ -138,7 +140,6 @@ class Connection(asyncio.Protocol):
 			request = self._next_request()
 			if request is None:
 				return
-			self.served += 1
 			result = self._handler(self, request)
 			if isinstance(result, (Response, Silence, Takeover)):
 				self._deliver(result)

@@ -163,7 +163,8 @@ class Wording:
 	"""How a device writes what happened.
 
 	inner_fields: fields of AccessControllerEvent in their order; a field that has no value is left out, unless
-	verbose_zeros fills it with 0 or "". zone: IANA name of the default clock.
+	verbose_zeros fills it with 0 or "". nested: they stand under AccessControllerEvent, else beside it.
+	wrapper: name of an object around everything. zone: IANA name of the default clock.
 	"""
 
 	xml: bool = False
@@ -184,6 +185,8 @@ class Wording:
 	envelope: tuple[str, ...] = ENVELOPE
 	inner_fields: tuple[str, ...] = TERMINAL_FIELDS
 	verbose_zeros: bool = False
+	nested: bool = True
+	wrapper: str | None = None
 	door_in_passes: bool = True
 	current_event: bool = True
 	user_type: str = "normal"
@@ -249,6 +252,16 @@ class Profile:
 	log_capacity: int = 100_000
 	lies: frozenset[Lie] = frozenset()
 	doors: int = 1
+
+	@property
+	def stream_supported(self) -> bool:
+		"""Whether there is an alertStream."""
+		return self.stream.supported
+
+	@property
+	def push_supported(self) -> bool:
+		"""Whether listening hosts are ever used."""
+		return self.push.supported
 
 
 def _k1t344() -> Profile:
@@ -353,7 +366,7 @@ def _k1t323_push() -> Profile:
 		firmware_released="build 250520",
 		digest=DigestFlavour(realm="DS-K1T323"),
 		connections=ConnectionRule.CLOSE,
-		stream=Streaming(heartbeat=Heartbeat.HEARTBEAT_JSON, replay=0),
+		stream=Streaming(supported=False),
 		wording=Wording(
 			zone="Asia/Riyadh",
 			offset=OffsetForm.FACTORY,

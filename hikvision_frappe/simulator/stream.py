@@ -178,7 +178,7 @@ class AlertStream(Takeover):
 		self._last_sent = self._loop.time()
 		limit = self._state.faults.cut_after_bytes
 		if limit is not None and self._sent + len(data) >= limit:
-			self._raw_write(data[: max(0, limit - self._sent)])
+			self._raw_write(bytes(self._slow) + data[: max(0, limit - self._sent)])
 			self._end(reset=False)
 			return
 		self._sent += len(data)

@@ -82,8 +82,10 @@ class Writer:
 		envelope = self._envelope(
 			record.instant, "AccessControllerEvent", "active", "Access Controller Event"
 		)
-		envelope["AccessControllerEvent"] = self._inner(record, current, pictures)
-		return self._text(envelope)
+		inner = self._inner(record, current, pictures)
+		if self._wording.nested:
+			inner = {"AccessControllerEvent": inner}
+		return self._text(envelope | inner)
 
 	def heartbeat(self, form: Heartbeat) -> bytes:
 		"""The sign of life."""
@@ -180,7 +182,8 @@ class Writer:
 
 	def _text(self, values: Mapping[str, Any]) -> bytes:
 		if not self._wording.xml:
-			return print_cjson(values).encode()
+			wrapper = self._wording.wrapper
+			return print_cjson({wrapper: values} if wrapper else values).encode()
 		newline = self._profile.stream.newline
 		lines = [f'<EventNotificationAlert version="1.0" xmlns="{self._wording.namespace}">']
 		lines += _elements(values)

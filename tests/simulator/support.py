@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hikvision_frappe.simulator import PROFILES, Profile, SimulatedDevice
-from hikvision_frappe.simulator.digest import answer_challenge
+from hikvision_frappe.simulator.digest import answer_challenge, digest_response, parse_parameters
 
 STREAM = "/ISAPI/Event/notification/alertStream"
 PAYLOADS = Path(__file__).parents[3] / "shared" / "payloads" / "isapi"
@@ -110,6 +110,15 @@ async def login(device: SimulatedDevice, path: str, method: str = "GET", passwor
 	answer = answer_challenge(found[1], method, path, device.user, password or device.password)
 	assert answer is not None
 	return answer
+
+
+def once_more(device: SimulatedDevice, authorization: str, path: str, count: int) -> str:
+	"""The Authorization header of another GET with the same nonce."""
+	given = parse_parameters(authorization.partition(" ")[2])
+	given["nc"] = f"{count:08x}"
+	response = digest_response("MD5", "GET", path, device.user, device.password, given["realm"], given)
+	given |= {"uri": path, "response": response}
+	return "Digest " + ", ".join(f'{name}="{value}"' for name, value in given.items())
 
 
 async def fetch(

@@ -16,7 +16,7 @@ from requests.auth import HTTPDigestAuth
 from hikvision_frappe.simulator import PROFILES, Certificate, DoorEvent, Faults, LockOut
 from hikvision_frappe.simulator.device import SimulatedDevice
 from tests.simulator.conftest import Starter
-from tests.simulator.support import STREAM, Stream, Wire, fetch, login, profile
+from tests.simulator.support import STREAM, Stream, Wire, fetch, login, once_more, profile, wait_until
 
 INFO = "/ISAPI/System/deviceInfo"
 TIME = "/ISAPI/System/time"
@@ -133,26 +133,18 @@ async def test_a_nonce_count_that_does_not_grow_is_refused_without_a_failure(sta
 
 async def test_an_intercom_lets_the_nonce_of_a_closed_stream_die_in_silence(start: Starter) -> None:
 	device = await start("kv6124")
-	async with Stream(device) as stream:
-		used = re.search(r'nonce="(\w+)"', await login(device, INFO))
-		authorization = await login(device, INFO)
-		assert used is not None
-		await stream.until(bool)
-	async with Wire(device) as wire:
-		assert (await wire.ask(INFO, authorization))[0] == 200
-
 	authorization = await login(device, STREAM)
 	async with Wire(device) as wire:
 		assert (await wire.ask(STREAM, authorization))[0] == 200
-	again = authorization.replace("nc=00000001", "nc=00000002")
-	for _ in range(100):
-		async with Wire(device) as wire:
-			status, head = await wire.ask(STREAM, again)
-		if "WWW-Authenticate" not in head and status == 401:
-			break
-		await asyncio.sleep(0.01)
-	assert status == 401
-	assert "WWW-Authenticate" not in head
+		async with Wire(device) as other:
+			assert (await other.ask(INFO, once_more(device, authorization, INFO, count=2)))[0] == 200
+	await wait_until(lambda: device.open_streams == 0)
+
+	async with Wire(device) as wire:
+		status, head = await wire.ask(INFO, once_more(device, authorization, INFO, count=3))
+		assert (status, "WWW-Authenticate" in head) == (401, False)
+	assert (await fetch(device, INFO))[0] == 200
+	assert not device.login_failures
 
 
 async def test_old_cameras_explain_a_401_in_html(start: Starter) -> None:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikvision_frappe.simulator import digest
 from hikvision_frappe.simulator.digest import (
 	DigestFlavour,
 	DigestGate,
@@ -109,22 +106,12 @@ class Time:
 	def __init__(self) -> None:
 		self.now = 1000.0
 
-	def monotonic(self) -> float:
-		return self.now
-
-	def time(self) -> float:
+	def __call__(self) -> float:
 		return self.now
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
-	moved = Time()
-	monkeypatch.setattr(digest, "time", moved)
-	yield moved
-
-
-def test_five_failures_lock_for_half_an_hour(clock: Time) -> None:
-	lock = LockOut()
+def test_five_failures_lock_for_half_an_hour() -> None:
+	lock = LockOut(clock=Time())
 	for left in (4, 3, 2, 1, 0):
 		lock.failed("192.0.2.1")
 		assert lock.tries_left("192.0.2.1") == left
@@ -132,8 +119,9 @@ def test_five_failures_lock_for_half_an_hour(clock: Time) -> None:
 	assert lock.locked_seconds("192.0.2.2") == 0
 
 
-def test_each_try_while_locked_restarts_the_time(clock: Time) -> None:
-	lock = LockOut()
+def test_each_try_while_locked_restarts_the_time() -> None:
+	clock = Time()
+	lock = LockOut(clock=clock)
 	for _ in range(5):
 		lock.failed("192.0.2.1")
 	clock.now += 1700
@@ -142,8 +130,9 @@ def test_each_try_while_locked_restarts_the_time(clock: Time) -> None:
 	assert lock.locked_seconds("192.0.2.1") == 100
 
 
-def test_the_count_begins_again_when_the_lock_is_over(clock: Time) -> None:
-	lock = LockOut()
+def test_the_count_begins_again_when_the_lock_is_over() -> None:
+	clock = Time()
+	lock = LockOut(clock=clock)
 	for _ in range(5):
 		lock.failed("192.0.2.1")
 	clock.now += 1801

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from hikvision_frappe.simulator import PROFILES, Arrivals, Fleet, SimulatedDevice
@@ -54,3 +56,13 @@ def test_a_fleet_without_devices_persons_or_rate_is_refused() -> None:
 	for arguments in (([], ["1"], 1.0), (devices(1), [], 1.0), (devices(1), ["1"], 0.0)):
 		with pytest.raises(ValueError, match="fleet"):
 			Fleet(*arguments)
+
+
+async def test_other_people_pass_until_told_to_stop() -> None:
+	async with Fleet(devices(2)) as fleet:
+		stop = asyncio.Event()
+		producing = asyncio.create_task(fleet.produce(["9001"], 200.0, stop))
+		await wait_until(lambda: len(fleet.log) >= 5)
+		stop.set()
+		await producing
+	assert {record.person for record in fleet.log} == {"9001"}

@@ -110,6 +110,8 @@ async def test_codes_persons_and_serials_can_be_asked_for(start: Starter) -> Non
 		("k1t341am-old", {"major": 0}, "major"),
 		("k1a340", {"minor": "x"}, "minor"),
 		("k1a340", {"startTime": "yesterday"}, "startTime"),
+		("k1a340", {"startTime": "2026-09-09T08:34:54Z"}, "startTime"),
+		("k1a340", {"endTime": "2026-19-09T08:34:54+00:00"}, "endTime"),
 		("k1a340", {"searchResultPosition": -1}, "searchResultPosition"),
 	],
 )
@@ -175,3 +177,9 @@ async def test_the_total_may_lie(start: Starter) -> None:
 	device.fill_backlog(10)
 	assert (await search(device))["totalMatches"] == 7
 	assert len(await pages(device)) == 10
+
+
+async def test_the_limits_of_a_search_are_told(start: Starter) -> None:
+	path = "/ISAPI/AccessControl/AcsEvent/capabilities?format=json"
+	status, body = await fetch(await start("k2702"), path)
+	assert (status, json.loads(body)["AcsEvent"]["AcsEventCond"]["maxResults"]["@max"]) == (200, 5)

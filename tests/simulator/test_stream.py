@@ -7,7 +7,7 @@ import pytest
 from hikvision_frappe.simulator import PROFILES
 from hikvision_frappe.simulator.profile import SlotRefusal
 from tests.simulator.conftest import Starter
-from tests.simulator.support import STREAM, Stream, Wire, documents, login, profile, told, wait_until
+from tests.simulator.support import STREAM, Stream, Wire, documents, fetch, login, profile, told, wait_until
 
 
 def current(data: bytes) -> list[bool]:
@@ -155,3 +155,8 @@ async def test_a_backlog_of_100000_is_read_whole_and_in_order(start: Starter) ->
 					assert serial == last + 1
 					last = serial
 	assert last == 100_000
+
+
+async def test_a_device_without_a_stream_says_so_after_the_login(start: Starter) -> None:
+	status, body = await fetch(await start("k1t323-push"), STREAM)
+	assert (status, b"notSupport" in body) == (403, True)

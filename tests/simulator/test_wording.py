@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -88,3 +89,12 @@ def test_records_have_the_fields_of_a_real_terminal_in_their_order() -> None:
 		ours = json.loads(write.record(record, current=True))
 		assert list(ours) == list(real)
 		assert list(ours["AccessControllerEvent"]) == list(inner)
+
+
+def test_fields_may_stand_at_the_root_or_in_a_wrapper() -> None:
+	kind = PROFILES["k1t344"]
+	record = SimulatedDevice(kind).make_pass("0042", at=AT)
+	flat = replace(kind, wording=replace(kind.wording, nested=False, wrapper="EventNotificationAlert"))
+	document = json.loads(writer(flat).record(record, current=True))
+	assert document["EventNotificationAlert"]["employeeNoString"] == "0042"
+	assert document["EventNotificationAlert"]["eventType"] == "AccessControllerEvent"
