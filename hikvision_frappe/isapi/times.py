@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from hikvision_frappe.core.event import TimeQuality
 
 EARLIEST_YEAR = 2000
+FIRST_CLOCK_YEAR = 1970  # an earlier year is no clock's, but rubbish
 FUTURE_TOLERANCE = timedelta(days=1)
 # A record read within this time of its writing is taken for a live one when its hour happens twice.
 LIVE_SPAN = timedelta(minutes=30)
@@ -89,6 +90,8 @@ def _split(text: str) -> tuple[datetime, str]:
 		wall = datetime(
 			year, month, day, int(match["hour"]), int(match["minute"]), leap_free_second, int(fraction)
 		)
+		if year < FIRST_CLOCK_YEAR:
+			raise ValueError("before all clocks")
 	except ValueError:
 		raise UnreadableTime(f"no such time: {text[:MAX_TEXT]!r}") from None
 	return wall, match["offset"]
