@@ -193,10 +193,10 @@ def register_terminal(terminal: SimulatedDevice, doors: Sequence[dict[str, Any]]
 	"""A Hikvision Device that points to a simulated terminal."""
 	from tests.bench.factories import create_test_device
 
-	return create_test_device(
-		port=terminal.port,
-		user=terminal.user,
-		password=terminal.password,
-		doors=list(doors) or [{"door_no": 1, "direction": "In"}],
-		**values,
-	)
+	given = {
+		"port": terminal.port,
+		"user": terminal.user,
+		"password": terminal.password,
+		"doors": list(doors) or [{"door_no": 1, "direction": "In"}],
+	}
+	return create_test_device(**{**given, **values})
