@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from hikvision_frappe.simulator.answers import html_401, not_found, slot_refused, unsupported, user_check
+from hikvision_frappe.simulator.answers import not_found, slot_refused, unsupported
 from hikvision_frappe.simulator.clock import DeviceClock
-from hikvision_frappe.simulator.digest import DeadNonce, DigestGate, LockOut, Verdict
+from hikvision_frappe.simulator.digest import DigestGate, LockOut
 from hikvision_frappe.simulator.endpoints import Endpoints
 from hikvision_frappe.simulator.faults import Faults
 from hikvision_frappe.simulator.hosts import ListeningHost, host_at
 from hikvision_frappe.simulator.http import Answer, Connection, Request, Response, Silence
+from hikvision_frappe.simulator.login import refuse_login
 from hikvision_frappe.simulator.profile import ConnectionRule, Profile, Unsupported
 from hikvision_frappe.simulator.push import PushClient, PushTiming
 from hikvision_frappe.simulator.records import (
@@ -368,31 +369,29 @@ class SimulatedDevice:
 		if self.faults.mute:
 			return Silence()
 		if self.faults.answer_delay:
-			return self._answer_later(connection, request, self.faults.answer_delay)
-		answer = self._answer(connection, request)
+			return self._handle_later(connection, request, self.faults.answer_delay)
+		answer = self._answer(request)
 		if isinstance(answer, (Response, Silence, AlertStream)):
 			return self._finished(connection, request, answer)
-		return self._answer_pending(connection, request, answer)
+		return self._handle_pending(connection, request, answer)
 
-	async def _answer_later(self, connection: Connection, request: Request, delay: float) -> Answer:
+	async def _handle_later(self, connection: Connection, request: Request, delay: float) -> Answer:
 		await asyncio.sleep(delay)
-		answer = self._answer(connection, request)
+		answer = self._answer(request)
 		if isinstance(answer, (Response, Silence, AlertStream)):
 			return self._finished(connection, request, answer)
-		return await self._answer_pending(connection, request, answer)
+		return await self._handle_pending(connection, request, answer)
 
-	async def _answer_pending(
+	async def _handle_pending(
 		self, connection: Connection, request: Request, pending: Awaitable[Response]
 	) -> Answer:
 		return self._finished(connection, request, await pending)
 
-	def _answer(
-		self, connection: Connection, request: Request
-	) -> Response | Silence | AlertStream | Awaitable[Response]:
+	def _answer(self, request: Request) -> Response | Silence | AlertStream | Awaitable[Response]:
 		streaming = request.path in self.profile.stream.paths
 		if not streaming and not self._endpoints.knows(request.path):
 			return not_found()
-		refusal = self._refuse_login(request)
+		refusal = refuse_login(self._state, request)
 		if refusal is not None:
 			return refusal
 		if streaming:
@@ -417,50 +416,6 @@ class SimulatedDevice:
 			)
 			connection.stuck = connection.stuck or rule is ConnectionRule.ONE_REQUEST
 		return answer
-
-	# Login
-
-	def _refuse_login(self, request: Request) -> Response | None:
-		"""The 401 a request deserves, None when its login is right."""
-		authorization = request.headers.get("authorization")
-		lock = self._state.lock_out
-		if lock.locked_seconds(request.client):
-			if authorization is not None:
-				self._count_failure(request)
-			return self._unauthorized(request, challenged=True)
-		verdict = self._state.gate.judge(request.method, request.target, authorization)
-		if verdict is Verdict.GRANTED and not self.faults.takes_login():
-			verdict = Verdict.WRONG
-		if verdict is Verdict.WRONG:
-			self._count_failure(request)
-		if verdict in (Verdict.STALE, Verdict.REPLAYED):
-			return self._dead_nonce(request)
-		if verdict is not Verdict.GRANTED or self.faults.storms():
-			return self._unauthorized(request, challenged=True)
-		lock.succeeded(request.client)
-		return None
-
-	def _count_failure(self, request: Request) -> None:
-		lock = self._state.lock_out
-		lock.failed(request.client)
-		locked = lock.locked_seconds(request.client) > 0
-		now = datetime.now(timezone.utc)
-		self._state.login_failures.append(LoginFailure(now, request.client, request.path, locked))
-
-	def _dead_nonce(self, request: Request) -> Response:
-		how = self.profile.digest.dead_nonce
-		return self._unauthorized(
-			request, challenged=how is not DeadNonce.SILENT, stale=how is DeadNonce.STALE
-		)
-
-	def _unauthorized(self, request: Request, challenged: bool, stale: bool = False) -> Response:
-		lock = self._state.lock_out
-		challenges = self._state.gate.challenges(stale) if challenged else []
-		headers = [("WWW-Authenticate", challenge) for challenge in challenges]
-		if self.profile.html_401:
-			return Response(401, html_401(), "text/html", headers)
-		body = user_check(401, lock.tries_left(request.client), lock.locked_seconds(request.client))
-		return Response(401, body, headers=headers)
 
 	# Streams
 

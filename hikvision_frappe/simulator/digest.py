@@ -56,7 +56,6 @@ class Verdict(str, Enum):
 	STALE = "dead nonce"
 	REPLAYED = "nonce count did not grow"
 	WRONG = "wrong user or password"
-	LOCKED = "locked"
 
 
 @dataclass(slots=True)
