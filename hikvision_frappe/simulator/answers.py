@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from hikvision_frappe.simulator.cjson import print_cjson
 from hikvision_frappe.simulator.http import Response
@@ -52,9 +52,16 @@ def _member(name: str, value: Any) -> str:
 	if value is None:
 		return ""
 	if isinstance(value, Mapping):
-		return f"<{name}>\n{_members(value)}</{name}>\n"
+		return _element(name, value)
 	content = str(value).lower() if isinstance(value, bool) else escape(str(value))
 	return f"<{name}>{content}</{name}>\n"
+
+
+def _element(name: str, value: Mapping[str, Any]) -> str:
+	"""Members whose names begin with @ are attributes, as in capability documents."""
+	attributes = "".join(f" {key[1:]}={quoteattr(str(text))}" for key, text in value.items() if key[0] == "@")
+	children = _members({key: item for key, item in value.items() if key[0] != "@"})
+	return f"<{name}{attributes}>\n{children}</{name}>\n" if children else f"<{name}{attributes}/>\n"
 
 
 def xml_status(sub: SubStatus, http_status: int = 200, path: str = "", message: str = "") -> Response:

@@ -19,7 +19,7 @@ from hikvision_frappe.simulator.answers import (
 )
 from hikvision_frappe.simulator.clock import FACTORY_ZONE, OffsetForm
 from hikvision_frappe.simulator.history import History
-from hikvision_frappe.simulator.hosts import HostError, ListeningHost, NotXml, read_hosts
+from hikvision_frappe.simulator.hosts import HOST_LIMITS, HostError, ListeningHost, NotXml, read_hosts
 from hikvision_frappe.simulator.http import Request, Response
 from hikvision_frappe.simulator.profile import Lie, Profile, Unsupported
 from hikvision_frappe.simulator.state import DeviceState
@@ -208,17 +208,7 @@ class Endpoints:
 	def _hosts_capabilities(self, request: Request) -> Response:
 		if not self._state.profile.push.capabilities:
 			return unsupported(self._refusal(), json=False)
-		event = {"type": "AccessControllerEvent"}
-		return _xml(
-			"HttpHostNotificationCap",
-			{
-				"hostNumber": len(self._state.hosts),
-				"protocolTypes": "HTTP,HTTPS,EHome",
-				"addressingFormatTypes": "ipaddress,hostname",
-				"httpAuthenticationMethods": "MD5digest,none,basic",
-				"SubscribeEventCap": {"eventModes": "all,list", "EventList": {"Event": event}},
-			},
-		)
+		return _xml("HttpHostNotificationCap", {"hostNumber": len(self._state.hosts), **HOST_LIMITS})
 
 	async def _test_host(self, request: Request) -> Response:
 		if not self._state.profile.push.capabilities:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,24 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
+
+
+HOST_LIMITS: Mapping[str, Any] = {
+	"urlLen": {"@max": 128},
+	"protocolType": {"@opt": "HTTP,HTTPS,EHome"},
+	"addressingFormatType": {"@opt": "ipaddress,hostname"},
+	"ipAddress": {"@opt": "ipv4"},
+	"portNo": {"@min": 0, "@max": 65535},
+	"userNameLen": {"@min": 1, "@max": 32},
+	"passwordLen": {"@min": 8, "@max": 16},
+	"httpAuthenticationMethod": {"@opt": "MD5digest,none,basic"},
+	"SubscribeEventCap": {"heartbeat": {"@min": 1, "@max": 30}, "eventMode": {"@opt": "all,list"}},
+}
+_ALL_EVENTS: Mapping[str, Any] = {
+	"heartbeat": 30,
+	"eventMode": "all",
+	"EventList": {"Event": {"type": "AccessControllerEvent", "pictureURLType": "binary"}},
+}
 
 
 class HostError(ValueError):
@@ -50,6 +69,7 @@ class ListeningHost:
 			"portNo": self.port,
 			"userName": self.user or None,
 			"httpAuthenticationMethod": self.authentication,
+			"SubscribeEvent": _ALL_EVENTS if self.is_set else None,
 		}
 
 

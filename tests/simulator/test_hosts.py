@@ -91,6 +91,7 @@ async def test_not_supported_may_come_with_200_or_with_403(start: Starter) -> No
 	assert (status, b"notSupport" in body) == (403, True)
 	status, body = await fetch(await start("k1t344"), f"{HOSTS}/capabilities")
 	assert b"<hostNumber>2</hostNumber>" in body
+	assert b'<urlLen max="128"/>' in body
 
 
 async def test_a_recorder_says_ok_and_keeps_nothing(start: Starter) -> None:
