@@ -11,7 +11,6 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-
 HOST_LIMITS: Mapping[str, Any] = {
 	"urlLen": {"@max": 128},
 	"protocolType": {"@opt": "HTTP,HTTPS,EHome"},
