@@ -19,7 +19,7 @@ def map_person(person: str, employee: str, devices: list[str] | str | None = Non
 	Returns {"person": the Access Person that holds the number now, "waiting": events that still wait for it}.
 	"""
 	_may_write(person)
-	frappe.has_permission("Employee", "read", doc=employee, throw=True)
+	frappe.get_doc("Employee", employee).check_permission("read")
 	chosen = frappe.parse_json(devices) if isinstance(devices, str) else devices
 	holder = people.map_person(person, employee, chosen)
 	return {"person": holder, "waiting": frappe.db.get_value("Access Person", person, "waiting_events") or 0}

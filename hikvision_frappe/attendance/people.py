@@ -84,6 +84,8 @@ def suggest(code: str, person_name: str) -> tuple[str, str]:
 def refresh_waiting(codes: Iterable[str]) -> None:
 	"""Count anew the unmatched events of these numbers, and when each was last seen; the caller commits."""
 	codes = list(codes)
+	if not codes:
+		return
 	event = frappe.qb.DocType("Access Event")
 	rows = (
 		frappe.qb.from_(event)

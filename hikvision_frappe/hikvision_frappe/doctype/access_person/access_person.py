@@ -38,6 +38,9 @@ class AccessPerson(Document):
 	def _check_employee(self) -> None:
 		if self.status == "Matched" and not self.employee:
 			frappe.throw(_("Choose the employee, or set the person to Ignored."), frappe.MandatoryError)
+		if self.employee and not frappe.db.exists("Employee", self.employee):
+			# Frappe checks no link whose fields it fetches.
+			frappe.throw(_("There is no employee {0}.").format(self.employee), frappe.LinkValidationError)
 		if self.status != "Matched" and self.employee:
 			frappe.throw(_("Clear the employee before setting the person to {0}.").format(_(self.status)))
 
