@@ -1,13 +1,248 @@
-"""A device's notification, from the token to the ledger."""
+"""A device's notification, from the token to the ledger, for both doors of the site (route and method).
+
+Whoever finds a door is a stranger until the token proves otherwise, so everything is checked in this order: token,
+mode, source network, length, rate; only then is the body parsed. The answer is ISAPI's OK after the commit, and a bare
+status otherwise.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
 import frappe
+import pymysql
+import redis
+from frappe import _
+from frappe.utils import now_datetime
 
-DEVICE_CACHE = "hikvision_push_device"
+from hikvision_frappe.core.event import AccessEvent, Source
+from hikvision_frappe.isapi.acknowledgement import acknowledgement
+from hikvision_frappe.isapi.messages import Heartbeat, Message
+from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
+from hikvision_frappe.ledger.devices import comes_from, networks_of, secret_matches, split_token
+from hikvision_frappe.ledger.intake import DISABLED_DEVICE, UNKNOWN_DEVICE, deliver
+
+MAX_BODY = 4 * 1024 * 1024
+REMEMBER_SECONDS = 60  # how long a change of the settings may take to be noticed; of a device, it is at once
+NOTE_SECONDS = 30  # how often a push is noted on the device's form
+RETRY_AFTER = 5
+
+REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
+PASSING = (
+	pymysql.err.OperationalError,
+	pymysql.err.InterfaceError,
+	pymysql.err.InternalError,
+	pymysql.err.IntegrityError,  # intake met another writer too often
+	frappe.QueryDeadlockError,
+	frappe.QueryTimeoutError,
+	frappe.InReadOnlyMode,
+)
 
 
-def forget_device(push_key: str) -> None:
-	"""Drop what is remembered of a device, when its document changes; readers see the change at once."""
+@dataclass(frozen=True, slots=True)
+class Notification:
+	"""One HTTP request of a device. peer: its IP address. length: as announced, None when it was not."""
+
+	token: str
+	method: str
+	peer: str
+	body: bytes
+	content_type: str = ""
+	length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+	"""What to send back; no body means that the sender learns nothing."""
+
+	status: int
+	body: bytes = b""
+	content_type: str = "text/plain"
+	retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushDevice:
+	"""What the doors need of a device. rate: pushes per second, 0 for any number."""
+
+	name: str
+	enabled: bool
+	mode: str
+	secret_hash: str
+	networks: tuple[str, ...]
+	zone: str
+	trust_offset: bool
+	rate: int
+
+
+class Refusal(Exception):
+	"""End of a request: a status for the sender, ``why`` for the device's form."""
+
+	def __init__(self, status: int, why: str = "") -> None:
+		super().__init__(status)
+		self.status = status
+		self.why = why
+
+
+def receive(notification: Notification) -> Answer:
+	"""Take one notification and say what to answer. Never raises; nothing uncommitted is left behind."""
+	try:
+		device = authenticate(notification.token)
+		return _receive_from(device, notification)
+	except Refusal as refusal:
+		return _bare(refusal.status)
+	except PASSING:
+		return _bare(503)
+	except Exception:
+		return _unexpected()
+
+
+def authenticate(token: str) -> PushDevice:
+	"""The device whose token this is; an unknown key and a wrong secret are the same refusal."""
+	push_key, secret = split_token(token)
+	device = find_device(push_key) if push_key else None
+	if not secret_matches(secret, device.secret_hash if device else "") or device is None:
+		raise Refusal(404)
+	return device
+
+
+def _receive_from(device: PushDevice, notification: Notification) -> Answer:
+	try:
+		_admit(device, notification)
+		messages = _parse(device, notification)
+		_deliver(device, [message for message in messages if isinstance(message, AccessEvent)])
+	except Refusal as refusal:
+		if refusal.why:
+			_note(device, "refused", {"last_error": refusal.why})
+		raise
+	_note_contact(device, messages)
+	body, content_type = acknowledgement(notification.body)
+	return Answer(200, body, content_type)
+
+
+def _admit(device: PushDevice, notification: Notification) -> None:
+	if notification.method != "POST":
+		raise Refusal(405)
+	if not device.enabled:
+		raise Refusal(403)
+	if device.mode != "Push":
+		raise Refusal(403, _("The device pushes, but is set to Stream. Choose one of the two."))
+	if not comes_from(notification.peer, device.networks):
+		raise Refusal(403, _("A push from {0} is outside the networks allowed.").format(notification.peer))
+	if max(notification.length or 0, len(notification.body)) > MAX_BODY:
+		raise Refusal(413, _("A push was larger than 4 MiB."))
+	if device.rate and _pushes_in_this_second(device) > device.rate:
+		raise Refusal(429, _("The device pushes faster than Hikvision Settings allow."))
+
+
+def _parse(device: PushDevice, notification: Notification) -> list[Message]:
+	context = ParseContext(device.name, device.zone, device.trust_offset, Source.PUSH)
+	try:
+		return parse_push(notification.body, notification.content_type, context, datetime.now(timezone.utc))
+	except MalformedPayload:
+		raise Refusal(400, _("A push could not be understood.")) from None
+
+
+def _deliver(device: PushDevice, events: list[AccessEvent]) -> None:
+	"""Commit the events. The whole notification is refused when one of them is; the others stay stored."""
+	if not events:
+		return
+	refused = deliver(events, checked={device.name}).refused
+	reasons = set(refused.values())
+	if reasons & {UNKNOWN_DEVICE, DISABLED_DEVICE}:
+		raise Refusal(403)
+	if reasons:
+		raise Refusal(400, _("An event of a push cannot be stored: {0}.").format(min(reasons)))
+
+
+def _bare(status: int) -> Answer:
+	return Answer(status, retry_after=RETRY_AFTER if status in (429, 503) else None)
+
+
+def _unexpected() -> Answer:
+	"""Our own fault: kept for us without the values of variables, among which the token is."""
+	frappe.db.rollback()
+	frappe.log_error("Hikvision push", frappe.get_traceback())
+	return _bare(500)
+
+
+# Devices, remembered for a minute.
+
+
+def find_device(push_key: str) -> PushDevice | None:
+	"""The device with this public key, from Redis or by one statement; None for a stranger's key."""
+	cached = frappe.cache.get_value(_cache_key(push_key), expires=True)
+	if cached:
+		return PushDevice(**cached)
+	device = _read_device(push_key)
+	if device:
+		frappe.cache.set_value(_cache_key(push_key), asdict(device), expires_in_sec=REMEMBER_SECONDS)
+	return device
+
+
+def _read_device(push_key: str) -> PushDevice | None:
+	fields = ["name", "enabled", "mode", "push_secret_hash", "source_networks", "time_zone", "trust_offset"]
+	row = frappe.db.get_value("Hikvision Device", {"push_key": push_key}, fields, as_dict=True)
+	if not row:
+		return None
+	return PushDevice(
+		name=row.name,
+		enabled=bool(row.enabled),
+		mode=row.mode,
+		secret_hash=row.push_secret_hash or "",
+		networks=networks_of(row.source_networks),
+		zone=row.time_zone,
+		trust_offset=bool(row.trust_offset),
+		rate=frappe.db.get_single_value("Hikvision Settings", "push_rate_limit", cache=False) or 0,
+	)
+
+
+def forget_device(push_key: str | None) -> None:
+	"""Drop what is remembered of a device whose document changes: now, and when the change is committed."""
 	if push_key:
-		frappe.cache.hdel(DEVICE_CACHE, push_key)
+		frappe.cache.delete_value(_cache_key(push_key))
+		frappe.db.after_commit.add(lambda: frappe.cache.delete_value(_cache_key(push_key)))
+
+
+def _cache_key(push_key: str) -> str:
+	return f"hikvision_push_device:{push_key}"
+
+
+# Counting and noting: without Redis, a push is taken all the same.
+
+
+def _pushes_in_this_second(device: PushDevice) -> int:
+	"""A fixed window of one second over all web workers. nginx limits in front where Redis fails."""
+	try:
+		pipeline = frappe.cache.pipeline(transaction=False)
+		key = frappe.cache.make_key(f"hikvision_push_rate:{device.name}:{int(time.time())}")
+		pipeline.incr(key)
+		pipeline.expire(key, 2)
+		return int(pipeline.execute()[0])
+	except REDIS_TROUBLE:
+		return 0
+
+
+def _note_contact(device: PushDevice, messages: list[Message]) -> None:
+	now = now_datetime().replace(microsecond=0)
+	values: dict[str, Any] = {"connection_state": "Connected", "last_error": ""}
+	if any(isinstance(message, Heartbeat) for message in messages):
+		values["last_heartbeat"] = now
+		_note(device, "heartbeat", values)
+	if any(isinstance(message, AccessEvent) for message in messages):
+		values["last_event"] = now
+		_note(device, "event", values)
+
+
+def _note(device: PushDevice, kind: str, values: dict[str, Any]) -> None:
+	"""Show it on the device's form, at most every NOTE_SECONDS for each kind; losing a note harms nobody."""
+	key = frappe.cache.make_key(f"hikvision_push_noted:{device.name}:{kind}")
+	try:
+		if frappe.cache.set(key, b"1", nx=True, ex=NOTE_SECONDS):
+			frappe.db.set_value("Hikvision Device", device.name, values, update_modified=False)
+			frappe.db.commit()  # nosemgrep: the events are committed already, and a GET would roll the note back
+	except (*REDIS_TROUBLE, *PASSING):
+		frappe.db.rollback()

@@ -134,7 +134,7 @@ def clear_test_data() -> None:
 	_reset_settings()
 	frappe.db.commit()
 	frappe.clear_cache(doctype="Hikvision Settings")
-	frappe.cache.delete_value("hikvision_push_device")
+	frappe.cache.delete_keys("hikvision_push")
 
 
 def _reset_settings() -> None:
