@@ -40,6 +40,8 @@ def run(site: str, plan: SimulationPlan) -> None:
 	frappe.init(site=site)
 	frappe.connect()
 	try:
+		if not frappe.db.exists("Employee", {"status": "Active"}):
+			raise click.ClickException("There is no active employee on this site to let pass.")
 		asyncio.run(_run(plan))
 	finally:
 		frappe.destroy()
@@ -59,8 +61,6 @@ async def _run(plan: SimulationPlan) -> None:
 	names = [register(terminal) for terminal in terminals]
 	try:
 		persons = person_numbers(plan.employees, names)
-		if not persons:
-			raise click.ClickException("There is no active employee on this site to let pass.")
 		frappe.db.commit()  # nosemgrep: the listener in another process must see the devices
 		await _produce(fleet, persons, plan)
 	finally:

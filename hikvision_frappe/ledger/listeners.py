@@ -26,6 +26,11 @@ def remember_listener(report: ListenerReport) -> None:
 	frappe.cache.hset(KEY, report.listener, note)
 
 
+def forget_listener(name: str) -> None:
+	"""A listener that stopped cleanly is gone at once."""
+	frappe.cache.hdel(KEY, name)
+
+
 def live_listeners() -> list[dict[str, Any]]:
 	"""What each listener seen within the last minute said of itself; times are naive site time."""
 	notes = frappe.cache.hgetall(KEY) or {}

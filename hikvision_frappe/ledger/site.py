@@ -23,7 +23,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.ledger import intake
 from hikvision_frappe.ledger.addresses import device_address
-from hikvision_frappe.ledger.listeners import remember_listener
+from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
 from hikvision_frappe.listener.site import (
 	Delivery,
 	DeviceConfig,
@@ -219,6 +219,7 @@ class FrappeSite:
 
 	@transaction
 	def release(self, listener: str) -> None:
+		forget_listener(listener)
 		device = frappe.qb.DocType("Hikvision Device")
 		(
 			frappe.qb.update(device)
