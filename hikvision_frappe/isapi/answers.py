@@ -217,11 +217,11 @@ def login_failure(body: bytes) -> LoginFailed:
 def locked(body: bytes) -> AccountLocked | None:
 	"""The lock that a 401 tells of, if it does."""
 	fields = _fields(body, "userCheck")
-	is_locked = fields.get("lockStatus", "").lower() in ("lock", "locked")
-	if not is_locked and _whole(fields.get("retryLoginTime", "")) != 0:
+	status, unlock_seconds = fields.get("lockStatus", "").lower(), _whole(fields.get("unlockTime", ""))
+	no_tries = not status and unlock_seconds and _whole(fields.get("retryLoginTime", "")) == 0
+	if status not in ("lock", "locked") and not no_tries:
 		return None
-	seconds = _whole(fields.get("unlockTime", "")) or DEFAULT_LOCK_SECONDS
-	return lock_of(min(seconds, MAX_LOCK_SECONDS))
+	return lock_of(min(unlock_seconds or DEFAULT_LOCK_SECONDS, MAX_LOCK_SECONDS))
 
 
 def lock_of(seconds: int) -> AccountLocked:

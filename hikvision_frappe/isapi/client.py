@@ -30,6 +30,7 @@ from hikvision_frappe.isapi import answers
 from hikvision_frappe.isapi.address import DeviceAddress, TlsMode
 from hikvision_frappe.isapi.answers import DeviceClock, DeviceInfo
 from hikvision_frappe.isapi.auth import DigestLogin, NoUsableChallenge
+from hikvision_frappe.isapi.deadline import time_limit
 from hikvision_frappe.isapi.errors import (
 	AccountLocked,
 	BadAnswer,
@@ -40,6 +41,7 @@ from hikvision_frappe.isapi.errors import (
 	NotHikvision,
 	NotPermitted,
 	NotSupported,
+	Rejected,
 	SetupWrong,
 	TimedOut,
 	TlsMismatch,
@@ -85,9 +87,10 @@ class _Answer:
 
 
 class AlertStream:
-	"""The bytes of an open alert stream, as they come; ends when the device closes it.
+	"""The bytes of an open alert stream, as they come.
 
-	Raises TimedOut after the silence given to ``alert_stream``, and ConnectionLost when it breaks off.
+	It ends when the connection does: devices give no length, so a broken connection looks like a closed one; only
+	in a chunked stream ConnectionLost tells them apart. Raises TimedOut after the silence given to ``alert_stream``.
 	"""
 
 	__slots__ = ("_first", "_response")
@@ -153,7 +156,7 @@ class DeviceClient:
 		"""Who the device is; raises NotHikvision when it is none."""
 		try:
 			return answers.read_device_info(await self.request("GET", DEVICE_INFO))
-		except NotSupported:
+		except (NotSupported, Rejected):
 			raise _not_hikvision() from None
 
 	async def clock(self) -> DeviceClock:
@@ -296,9 +299,8 @@ class DeviceClient:
 	async def _begin_stream_once(self, path: str, read_timeout: float) -> aiohttp.ClientResponse:
 		timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_timeout)
 		with _our_errors():
-			return await asyncio.wait_for(
-				self._begin("GET", path, b"", self._login.ready, timeout), ANSWER_SECONDS
-			)
+			async with time_limit(ANSWER_SECONDS):
+				return await self._begin("GET", path, b"", self._login.ready, timeout)
 
 	async def _accept_stream(self, response: aiohttp.ClientResponse) -> AlertStream:
 		if response.status != 200:
@@ -317,7 +319,8 @@ class DeviceClient:
 
 	async def _first_bytes(self, response: aiohttp.ClientResponse) -> bytes:
 		with _our_errors(), suppress(asyncio.TimeoutError):
-			return await asyncio.wait_for(response.content.readany(), FIRST_BYTES_SECONDS)
+			async with time_limit(FIRST_BYTES_SECONDS):
+				return await response.content.readany()
 		return b""
 
 	# HTTP
@@ -353,7 +356,8 @@ class DeviceClient:
 		"""Read the rest of an answer and close its connection."""
 		try:
 			with _our_errors():
-				body = await asyncio.wait_for(_bounded_body(response), ANSWER_SECONDS)
+				async with time_limit(ANSWER_SECONDS):
+					body = await _bounded_body(response)
 		finally:
 			response.close()
 		return _Answer(response.status, tuple(response.headers.getall("WWW-Authenticate", ())), body)
@@ -388,7 +392,8 @@ async def certificate_fingerprint(host: str, port: int) -> str:
 	context.check_hostname = False
 	context.verify_mode = CERT_NONE
 	with _our_errors():
-		_, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=context), CONNECT_SECONDS)
+		async with time_limit(CONNECT_SECONDS):
+			_, writer = await asyncio.open_connection(host, port, ssl=context)
 		certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
 		writer.transport.abort()
 	return sha256(certificate).hexdigest()
@@ -422,7 +427,7 @@ def _our_errors() -> Iterator[None]:
 	"""Say failures of sockets, TLS and HTTP in our words."""
 	try:
 		yield
-	except (aiohttp.ClientError, SSLError, OSError, asyncio.TimeoutError) as error:
+	except (aiohttp.ClientError, SSLError, OSError, UnicodeError, asyncio.TimeoutError) as error:
 		raise _translated(error) from error
 
 
@@ -460,7 +465,8 @@ def _untrusted_certificate(_: Exception) -> TlsMismatch:
 	)
 
 
-def _tls_unusable(_: Exception) -> TlsUnusable:
+def tls_unusable(_: Exception | None = None) -> TlsUnusable:
+	"""The error for a port with which no TLS connection comes about."""
 	return TlsUnusable(
 		"No encrypted connection with the device can be made on this port.",
 		"Check that it is the HTTPS port. Old firmwares offer only ciphers that are switched off today: update the "
@@ -493,7 +499,7 @@ def _no_digest(schemes: tuple[str, ...]) -> IsapiError:
 			"Something asks for a login in a way that Hikvision devices do not use.",
 			"Check address and port.",
 		)
-	return NotSupported(
+	return SetupWrong(
 		f"The device offers only logins that are not used here ({', '.join(schemes)[:80]}).",
 		"Switch its web authentication to digest, in its security settings.",
 	)
@@ -506,10 +512,10 @@ def _now() -> datetime:
 # The first fitting line counts: aiohttp's certificate and TLS errors are connector errors too.
 _TRANSLATIONS: tuple[tuple[tuple[type[Exception], ...], Callable[[Exception], IsapiError]], ...] = (
 	((aiohttp.ClientConnectorCertificateError,), _untrusted_certificate),
-	((aiohttp.ClientSSLError, SSLError), _tls_unusable),
+	((aiohttp.ClientSSLError, SSLError), tls_unusable),
 	((aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError), _unreachable),
 	((ConnectionRefusedError, gaierror), _unreachable),
 	((asyncio.TimeoutError, TimeoutError), _timed_out),
-	((aiohttp.InvalidURL,), _bad_address),
+	((aiohttp.InvalidURL, UnicodeError), _bad_address),
 	((aiohttp.ClientResponseError,), _no_http),
 )

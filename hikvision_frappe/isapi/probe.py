@@ -12,11 +12,18 @@ from datetime import timedelta
 
 from hikvision_frappe.isapi.address import DeviceAddress, TlsMode
 from hikvision_frappe.isapi.answers import DeviceClock, DeviceInfo
-from hikvision_frappe.isapi.client import CONNECT_SECONDS, DeviceClient, certificate_fingerprint
+from hikvision_frappe.isapi.client import (
+	CONNECT_SECONDS,
+	DeviceClient,
+	certificate_fingerprint,
+	tls_unusable,
+)
+from hikvision_frappe.isapi.deadline import time_limit
 from hikvision_frappe.isapi.errors import (
 	IsapiError,
 	LoginRefused,
 	SetupWrong,
+	TimedOut,
 	TlsMismatch,
 	TlsUnusable,
 	Unreachable,
@@ -71,7 +78,8 @@ async def test_connection(address: DeviceAddress, expected_serial: str = "") -> 
 	"""
 	test = _Test(address, expected_serial)
 	try:
-		await asyncio.wait_for(test.run(), WHOLE_TEST_SECONDS)
+		async with time_limit(WHOLE_TEST_SECONDS):
+			await test.run()
 	except asyncio.TimeoutError:
 		test.fail(
 			Step("Time", False, "The test was given up after a minute.", "Check the network, then try again.")
@@ -143,7 +151,8 @@ class _Test:
 	async def _reach(self) -> Step:
 		host, port = self._address.host, self._address.port
 		try:
-			_, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SECONDS)
+			async with time_limit(CONNECT_SECONDS):
+				_, writer = await asyncio.open_connection(host, port)
 		except (OSError, asyncio.TimeoutError) as error:
 			raise _unreachable(host, port, error) from error
 		except ValueError:
@@ -156,7 +165,10 @@ class _Test:
 			return Step(
 				TLS, True, "Switched off: events and names travel readably.", "Use it in a trusted network."
 			)
-		self._fingerprint = await certificate_fingerprint(self._address.host, self._address.port)
+		try:
+			self._fingerprint = await certificate_fingerprint(self._address.host, self._address.port)
+		except TimedOut:
+			raise tls_unusable() from None
 		await self._client.knock()
 		if self._address.tls is TlsMode.UNVERIFIED:
 			return Step(TLS, True, "Encrypted, but the certificate is not checked.", "Pin its fingerprint.")
