@@ -49,7 +49,7 @@ SCHEMA = (
 PAGE_BYTES = 4096
 GROUP_LIMIT = 1_000  # jobs in one transaction
 OPEN_APPENDS = 2_000  # callers that may wait at the same time; more of them wait for their turn
-REMEMBERED = 32_768  # forwarded events that a replay need not send again (about 4 MB)
+REMEMBERED = 65_536  # events that a replay need not bring again (about 8 MB)
 
 T = TypeVar("T")
 
@@ -119,10 +119,11 @@ class _Outcome:
 			self.job.done.set_result(self.result)
 
 
-class ForwardedMemory:
-	"""A bounded memory of what the site has acknowledged, so that a replay at reconnect is not sent again.
+class EventMemory:
+	"""A bounded memory of events that are on disk here or at the site, so that a replay at reconnect is not
+	stored and sent again.
 
-	Only to save work: which row an event is, is decided by the site.
+	Only to save work and room: which row an event is, is decided by the site.
 	"""
 
 	def __init__(self, limit: int = REMEMBERED) -> None:
@@ -141,6 +142,9 @@ class ForwardedMemory:
 		if len(self._keys) > self._limit:
 			self._keys.popitem(last=False)
 
+	def discard(self, event: AccessEvent) -> None:
+		self._keys.pop(_fingerprint(event), None)
+
 
 def _fingerprint(event: AccessEvent) -> int:
 	"""64 bits of everything that makes a record; two of a device's records agree in them once in aeons."""
@@ -154,7 +158,7 @@ class SpoolCounts:
 	"""Since this process opened the spool."""
 
 	appended: int = 0
-	repeated: int = 0  # not stored again: the site has them
+	repeated: int = 0  # not stored again: they are here or at the site
 	forwarded: int = 0
 	refused: int = 0
 
@@ -176,7 +180,7 @@ class Spool:
 		self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
 		self._room = asyncio.Semaphore(OPEN_APPENDS)
 		self._work = asyncio.Event()
-		self._forwarded = ForwardedMemory()
+		self._known = EventMemory()
 		self._closed = False
 		self.counts = SpoolCounts()
 		self.fault = ""  # why nothing can be written now, in words; "" when well
@@ -203,7 +207,7 @@ class Spool:
 
 		Raises SpoolUnavailable when nothing was stored; nothing may be acknowledged then.
 		"""
-		fresh = [event for event in events if event not in self._forwarded]
+		fresh = [event for event in events if event not in self._known]
 		self.counts.repeated += len(events) - len(fresh)
 		if not fresh:
 			return 0
@@ -213,13 +217,15 @@ class Spool:
 			await self._run(
 				lambda connection: _insert(connection, rows),
 				_Effect.ADDS,
-				lambda _: self._appended(len(rows)),
+				lambda _: self._appended(fresh),
 			)
 		return len(rows)
 
-	def _appended(self, number: int) -> None:
-		self.depth += number
-		self.counts.appended += number
+	def _appended(self, events: Sequence[AccessEvent]) -> None:
+		for event in events:
+			self._known.add(event)
+		self.depth += len(events)
+		self.counts.appended += len(events)
 		self._work.set()
 
 	async def take(self, limit: int) -> Batch:
@@ -243,9 +249,8 @@ class Spool:
 		)
 
 	def _acknowledged(self, batch: Batch, refused: Mapping[int, str]) -> None:
-		for position, event in enumerate(batch.events):
-			if position not in refused:
-				self._forwarded.add(event)
+		for position in refused:
+			self._known.discard(batch.events[position])
 		self.depth -= len(batch) - len(refused)
 		self.counts.forwarded += len(batch) - len(refused)
 		self._moved_aside(len(refused))

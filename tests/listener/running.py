@@ -91,7 +91,7 @@ class MoodySite:
 		if self.down:
 			raise SiteUnavailable("migration in progress")
 		if self.broken:
-			raise TypeError("a fault of the site's code")
+			raise TypeError("personal data of ".ljust(30, "x"))
 
 	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
 		self._answer()

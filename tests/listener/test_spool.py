@@ -19,7 +19,7 @@ import pytest
 from listener_support import a_pass, until
 
 from hikvision_frappe.listener.local_site import LocalSite
-from hikvision_frappe.listener.spool import ForwardedMemory, Spool, SpoolUnavailable, SpoolUnusable
+from hikvision_frappe.listener.spool import EventMemory, Spool, SpoolUnavailable, SpoolUnusable
 
 WRITER = Path(__file__).with_name("spool_writer.py")
 
@@ -92,14 +92,20 @@ async def test_a_replay_of_what_the_site_has_is_not_stored_again(spool: Spool) -
 	assert spool.counts.repeated == 1
 
 
+async def test_a_replay_of_what_still_waits_is_not_stored_again(spool: Spool) -> None:
+	await spool.append([a_pass(1)])
+	assert await spool.append([a_pass(1, live=False)]) == 0
+	assert spool.depth == 1
+
+
 async def test_a_replay_of_what_was_refused_is_offered_again(spool: Spool) -> None:
 	await spool.append([a_pass(1)])
 	await spool.acknowledge(await spool.take(10), {0: "unknown device gate"})
 	assert await spool.append([a_pass(1)]) == 1
 
 
-def test_the_memory_of_forwarded_events_is_bounded_and_forgets_the_oldest() -> None:
-	memory = ForwardedMemory(limit=10)
+def test_the_memory_of_known_events_is_bounded_and_forgets_the_oldest() -> None:
+	memory = EventMemory(limit=10)
 	for serial in range(1, 21):
 		memory.add(a_pass(serial))
 	assert a_pass(1) not in memory
@@ -126,6 +132,7 @@ async def test_a_second_process_cannot_use_the_same_spool(spool: Spool, tmp_path
 		script,
 		str(tmp_path / "spool" / "spool.sqlite3"),
 		stderr=asyncio.subprocess.PIPE,
+		env={**os.environ, "PYTHONPATH": str(WRITER.parents[2])},
 	)
 	_, error = await process.communicate()
 	assert process.returncode == 1
