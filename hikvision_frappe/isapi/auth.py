@@ -44,13 +44,17 @@ class NoUsableChallenge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-	"""What a server wants proven. algorithm: as it wrote it, "" for none. qop: "auth", "auth-int" or ""."""
+	"""What a server wants proven. algorithm: as it wrote it, "" for none. qop: "auth", "auth-int" or "".
+
+	stale: it says that only the nonce was at fault. False means nothing: some say so of a dead nonce as well.
+	"""
 
 	realm: str
 	nonce: str
 	algorithm: str = ""
 	qop: str = ""
 	opaque: str = ""
+	stale: bool = False
 
 
 class DigestLogin:
@@ -134,7 +138,8 @@ def _digest_challenge(parameters: Mapping[str, str]) -> Challenge | None:
 	qop = next((quality for quality in ("auth", "auth-int") if quality in offered), "")
 	if not nonce or _base_algorithm(algorithm) not in _HASHES or (offered and not qop):
 		return None
-	return Challenge(parameters.get("realm", ""), nonce, algorithm, qop, parameters.get("opaque", ""))
+	stale = parameters.get("stale", "").lower() == "true"
+	return Challenge(parameters.get("realm", ""), nonce, algorithm, qop, parameters.get("opaque", ""), stale)
 
 
 def _base_algorithm(algorithm: str) -> str:

@@ -29,12 +29,13 @@ from yarl import URL
 from hikvision_frappe.isapi import answers
 from hikvision_frappe.isapi.address import DeviceAddress, TlsMode
 from hikvision_frappe.isapi.answers import DeviceClock, DeviceInfo
-from hikvision_frappe.isapi.auth import DigestLogin, NoUsableChallenge
+from hikvision_frappe.isapi.auth import DigestLogin, NoUsableChallenge, read_challenge
 from hikvision_frappe.isapi.deadline import time_limit
 from hikvision_frappe.isapi.errors import (
 	AccountLocked,
 	BadAnswer,
 	ConnectionLost,
+	DeviceBusy,
 	IsapiError,
 	LoginFailed,
 	LoginRefused,
@@ -55,6 +56,8 @@ STREAM_SILENCE_SECONDS = 90.0
 # A stream with an unusual Content-Type may be silent at first; an error body is not.
 FIRST_BYTES_SECONDS = 5.0
 MAX_BODY_BYTES = 1024 * 1024
+# How often in a row a device may blame a fresh nonce before it is the password after all.
+MAX_ROBBED = 2
 STREAM_BUFFER_BYTES = 16 * 1024
 
 DEVICE_INFO = "/ISAPI/System/deviceInfo"
@@ -128,6 +131,7 @@ class DeviceClient:
 		self._login = DigestLogin(address.user, address.password)
 		self._lock = asyncio.Lock()
 		self._proven = False  # the device has accepted this login
+		self._robbed = 0  # handshakes in a row that another client's spoilt
 		self._refused: LoginRefused | None = None
 		self._locked_until = 0.0  # by time.monotonic()
 
@@ -210,9 +214,24 @@ class DeviceClient:
 		"""Use a fresh nonce; a refusal means the password, and ends all trying."""
 		answer = await self._send(method, path, body, with_login=True)
 		if answer.status == 401:
+			self._raise_if_robbed(answer)
 			raise self._remember(answers.login_failure(answer.body))
-		self._login.accepted = self._proven = True
+		self._proven = True
+		self._robbed = 0
+		self._login.accepted = self._login.ready  # a stream closed meanwhile may have dropped the nonce
 		return answer
+
+	def _raise_if_robbed(self, answer: _Answer) -> None:
+		"""Devices with one nonce for all clients take ours back, saying so, when another client logs in at once."""
+		try:
+			stale = read_challenge(answer.challenges).stale
+		except NoUsableChallenge:
+			return
+		if not stale or self._robbed >= MAX_ROBBED:
+			return
+		self._robbed += 1
+		self._login.forget()
+		raise DeviceBusy("The device gave its login to another client at the same moment.")
 
 	def _ensure_may_log_in(self) -> None:
 		if self._refused is not None:

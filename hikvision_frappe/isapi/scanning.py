@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_JSON_TOKEN = re.compile(rb'"[^"\\]*"|["{}\[\]]')
+# Whatever stands before the next bracket: whole texts without escapes, and all that is no text.
+_JSON_PLAIN = re.compile(rb'[^"{}\[\]]*(?:"[^"\\]*"[^"{}\[\]]*)*')
 _JSON_IN_TEXT = re.compile(rb'["\\]')
 _COMMENT, _CDATA = b"<!--", b"<![CDATA["
 _BLANKS = b" \t\r\n\x00"
@@ -38,24 +39,24 @@ class JsonScanner:
 				if more_needed:
 					break
 				continue
-			token = _JSON_TOKEN.search(buffer, position, limit)
-			if token is None:
-				position = limit
-				break
-			position = token.end()
-			if self._takes(token[0]):
-				return position - start
+			plain = _JSON_PLAIN.match(buffer, position, limit)
+			assert plain is not None  # it matches nothing, too
+			position = plain.end()
+			if position < limit:
+				position += 1
+				if self._takes(buffer[position - 1]):
+					return position - start
 		self._offset = position - start
 		return None
 
-	def _takes(self, token: bytes) -> bool:
-		"""Note a token; True when it closes the value."""
-		if token in (b"{", b"["):
+	def _takes(self, sign: int) -> bool:
+		"""Note a bracket, or the beginning of a text with escapes or without its end; True at the last bracket."""
+		if sign in b"{[":
 			self._depth += 1
-		elif token in (b"}", b"]"):
+		elif sign in b"}]":
 			self._depth -= 1
 			return self._depth <= 0
-		elif token == b'"':
+		else:
 			self._in_text = True
 		return False
 

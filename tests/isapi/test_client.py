@@ -122,7 +122,7 @@ async def test_a_dead_nonce_costs_one_new_handshake_and_no_login(key, clients):
 	async with SimulatedDevice(PROFILES[key]) as device:
 		client = clients(address_of(device))
 		await client.device_info()
-		device._state.gate.forget_all()
+		device.reboot()
 		await client.device_info()
 		assert [request.status for request in device.requests] == [401, 200, 401, 401, 200]
 		assert not device.login_failures
@@ -132,7 +132,7 @@ async def test_a_stream_with_a_dead_nonce_fetches_another_one_elsewhere(clients)
 	async with SimulatedDevice(PROFILES["kv6124"]) as device:
 		client = clients(address_of(device))
 		await client.device_info()
-		device._state.gate.forget_all()
+		device.reboot()
 		async with client.alert_stream():
 			asked = [request.status for request in device.requests if "alertStream" in request.target]
 		assert asked == [401, 200]
@@ -190,6 +190,29 @@ async def test_a_storm_of_refusals_ends_after_one_handshake(clients):
 			with pytest.raises(LoginRefused):
 				await client.device_info()
 		assert len(device.requests) == 2
+
+
+async def test_a_fresh_nonce_taken_by_another_client_is_no_wrong_password(clients):
+	stale = 'WWW-Authenticate: Digest realm="r", nonce="other", qop="auth", stale="TRUE"'
+	replies = [
+		answer(401, b"", CHALLENGE.format(count=1)), answer(401, b"", stale),
+		answer(401, b"", CHALLENGE.format(count=2)), answer(200, DEVICE_INFO),
+	]  # fmt: skip
+	async with CannedServer(lambda _: replies.pop(0)) as server:
+		client = clients(server.address)
+		with pytest.raises(DeviceBusy):
+			await client.device_info()
+		assert (await client.device_info()).name == "North Gate"
+
+
+async def test_a_device_that_blames_every_nonce_is_given_up(clients):
+	stale = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth", stale=true'
+	async with CannedServer(lambda _: answer(401, b"", stale)) as server:
+		client = clients(server.address)
+		for error in (DeviceBusy, DeviceBusy, LoginRefused, LoginRefused):
+			with pytest.raises(error):
+				await client.device_info()
+		assert server.logins == 3
 
 
 @pytest.mark.parametrize("key", ["k1t344", "k1a340"])
