@@ -11,6 +11,8 @@ from defusedxml import DefusedXmlException
 
 from hikvision_frappe.isapi.scanning import XmlScanner
 
+# A notification has a kilobyte or two; a parsed tree takes up to thirty times the room of its text.
+MAX_BYTES = 1024 * 1024
 MAX_NESTING = 64
 MAX_DIGITS = 20
 
@@ -23,7 +25,7 @@ Tree = dict[str, "Tree"] | list["Tree"] | str | int | float | bool | None
 
 
 class MalformedDocument(ValueError):
-	"""A body that is neither JSON nor XML, unfinished, or nested too deeply."""
+	"""A body that is neither JSON nor XML, unfinished, longer than 1 MiB, or nested too deeply."""
 
 
 def read_document(body: bytes) -> Tree:
@@ -32,6 +34,8 @@ def read_document(body: bytes) -> Tree:
 	Namespaces and attributes are left out; repeated children become a list. Integers of more than 20 digits, NaN
 	and infinities become None. Raises MalformedDocument.
 	"""
+	if len(body) > MAX_BYTES:
+		raise MalformedDocument("longer than 1 MiB")
 	body = body.strip(_BLANKS).removeprefix(_BYTE_ORDER_MARK)
 	text = _decode(body)
 	return _read_xml(body, text) if text.startswith("<") else read_json(text)

@@ -18,19 +18,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
 from hikvision_frappe.core.event import AccessEvent, Source, TimeQuality
 from hikvision_frappe.isapi.codes import kind_of
-from hikvision_frappe.isapi.documents import MalformedDocument, Tree, read_document, read_json, storable
-from hikvision_frappe.isapi.framing import PartFramer
+from hikvision_frappe.isapi.documents import (
+	MAX_BYTES,
+	MalformedDocument,
+	Tree,
+	read_document,
+	read_json,
+	storable,
+)
+from hikvision_frappe.isapi.framing import Part, PartFramer
 from hikvision_frappe.isapi.messages import Heartbeat, Message, Notice
 from hikvision_frappe.isapi.scanning import split_documents
 from hikvision_frappe.isapi.times import DeviceTime, UnreadableTime, read_device_time, zone_named
 
 MAX_DOCUMENTS = 1000
 MAX_FORM_FIELDS = 50
+PIECE_BYTES = 64 * 1024
 MAX_PERSON, MAX_NAME, MAX_CARD, MAX_WORD = 64, 140, 64, 64
 MAX_DOOR = 65535
 MAX_SERIAL = 2**63 - 1
@@ -92,7 +101,7 @@ def parse_document(body: bytes, context: ParseContext, received_at: datetime) ->
 	"""
 	messages: list[Message] = []
 	problem = "none of its documents is one"
-	for document in split_documents(body.removeprefix(_BYTE_ORDER_MARK), MAX_DOCUMENTS):
+	for document in split_documents(body.removeprefix(_BYTE_ORDER_MARK), MAX_DOCUMENTS, MAX_BYTES):
 		try:
 			records = list(_unwrap(read_document(document), depth=0))
 		except MalformedDocument as error:
@@ -128,12 +137,19 @@ def with_ordinals(messages: Iterable[Message]) -> list[Message]:
 
 
 def _multipart_bodies(body: bytes) -> Iterator[bytes]:
-	framer = PartFramer(max_part_bytes=max(len(body), 1))
-	for part in framer.feed(body) + framer.close():
+	for part in islice(_parts(body), MAX_DOCUMENTS):
 		if part.body[:1] in (b"{", b"[", b"<"):
 			yield part.body
 		elif part.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
 			yield from _form_bodies(part.body)
+
+
+def _parts(body: bytes) -> Iterator[Part]:
+	"""Piece by piece, so that a body of a million parts is never a million objects."""
+	framer = PartFramer(max_part_bytes=max(len(body), 1))
+	for start in range(0, len(body), PIECE_BYTES):
+		yield from framer.feed(body[start : start + PIECE_BYTES])
+	yield from framer.close()
 
 
 def _form_bodies(body: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 _JSON_PLAIN = re.compile(rb'[^"{}\[\]]*(?:"[^"\\]*"[^"{}\[\]]*)*')
 _JSON_IN_TEXT = re.compile(rb'["\\]')
 _COMMENT, _CDATA = b"<!--", b"<![CDATA["
-_BLANKS = b" \t\r\n\x00"
+_BLANKS = re.compile(rb"[ \t\r\n\x00]*")
 
 
 class JsonScanner:
@@ -144,19 +144,22 @@ def scanner_for(first: int) -> DocumentScanner:
 	return XmlScanner() if first == ord("<") else JsonScanner()
 
 
-def split_documents(body: bytes, limit: int) -> Iterator[bytes]:
-	"""The JSON values and XML documents that follow one another in a body, at most ``limit`` of them.
+def split_documents(body: bytes, most: int, longest: int) -> Iterator[bytes]:
+	"""The JSON values and XML documents that follow one another in a body, at most so many.
 
-	The last one may be unfinished. Text between documents ends the search.
+	The last one may be unfinished, or have more than ``longest`` bytes, which are not looked through then. Text
+	between documents ends the search.
 	"""
 	position = 0
-	for _ in range(limit):
-		rest = body[position:].lstrip(_BLANKS)
-		if rest[:1] not in (b"{", b"[", b"<"):
+	for _ in range(most):
+		blanks = _BLANKS.match(body, position)
+		assert blanks is not None  # it matches nothing, too
+		position = blanks.end()
+		if body[position : position + 1] not in (b"{", b"[", b"<"):
 			return
-		position = len(body) - len(rest)
-		size = scanner_for(rest[0]).scan(body, position, len(body))
-		yield rest[:size]
+		size = scanner_for(body[position]).scan(body, position, min(position + longest, len(body)))
 		if size is None:
+			yield body[position:]
 			return
+		yield body[position : position + size]
 		position += size

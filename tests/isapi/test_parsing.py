@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import datetime, timezone
 from urllib.parse import quote_plus
 
@@ -339,6 +340,27 @@ def test_duplicate_keys_and_numbers_that_are_none_do_no_harm():
 def test_one_broken_part_of_a_push_does_not_take_the_others_with_it():
 	body = b'--x\r\nA: b\r\n\r\n{"broken": \r\n--x\r\nA: b\r\n\r\n' + event_body(2) + b"\r\n--x--\r\n"
 	assert [event.serial_no for event in push(body)] == [2]
+
+
+@pytest.mark.parametrize(
+	"body",
+	[
+		b"--b\r\n\r\n" + b"<e/>" * 100_000,
+		b"[" + b"[]," * 360_000 + b"[]]",
+		b"<a>" + b"<b/>" * 270_000 + b"</a>",
+		b'{"a":1}' * 150_000,
+		b"a=1&" * 250_000,
+		b"--b\r\n" * 60_000,
+	],
+)
+def test_a_body_of_many_tiny_pieces_takes_little_room(body):
+	tracemalloc.start()
+	try:
+		with pytest.raises(MalformedPayload):
+			push(body)
+		assert tracemalloc.get_traced_memory()[1] < 15_000_000
+	finally:
+		tracemalloc.stop()
 
 
 def test_the_error_does_not_repeat_the_body():
