@@ -13,6 +13,21 @@ ROLES = {"HR Manager", "Hikvision Manager", "System Manager"}
 MOST_AT_ONCE = 500
 
 
+@frappe.whitelist()
+def actions(name: str) -> list[str]:
+	"""What this user can do about this event now: of "replay", "count", "ignore" and "undo"."""
+	frappe.has_permission("Access Event", "read", doc=name, throw=True)
+	if not ROLES & set(frappe.get_roles()):
+		return []
+	may = {
+		"replay": True,
+		"count": frappe.has_permission("Employee Checkin", "create"),
+		"ignore": True,
+		"undo": frappe.has_permission("Employee Checkin", "delete"),
+	}
+	return [action for action in events.actions(name) if may[action]]
+
+
 @frappe.whitelist(methods=["POST"])
 def replay(names: list[str] | str) -> int:
 	"""Judge these events again; returns how many could be. Events in a final state are left alone."""

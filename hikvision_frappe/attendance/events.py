@@ -26,10 +26,23 @@ from hikvision_frappe.ledger.signal import wake_drain
 
 LONGEST_REASON = 500
 
+ACTIONS = {
+	"replay": REPLAYABLE,
+	"count": COUNTABLE,
+	"ignore": IGNORABLE,
+	"undo": frozenset({EventState.CHECKED_IN}),
+}
+
+
+def actions(name: str) -> list[str]:
+	"""What can be done about an event in its present state."""
+	state = EventState(frappe.db.get_value("Access Event", name, "state"))
+	return [action for action, states in ACTIONS.items() if state in states]
+
 
 def replay(names: Sequence[str]) -> int:
 	"""Have the drain judge these events again; returns how many were in a state for it."""
-	events = _locked(names, REPLAYABLE)
+	events = _locked(names, ACTIONS["replay"])
 	for each in events:
 		write_outcome(each.name, _undecided())
 		_comment(each.name, _("Sent to be judged again."))
@@ -41,7 +54,7 @@ def replay(names: Sequence[str]) -> int:
 
 def ignore(names: Sequence[str], reason: str) -> int:
 	"""Set these events aside, so that nobody waits for them; returns how many were in a state for it."""
-	events = _locked(names, IGNORABLE)
+	events = _locked(names, ACTIONS["ignore"])
 	text = _("Set aside by {0}: {1}").format(_user(), _bounded(reason))
 	for each in events:
 		write_outcome(
@@ -64,7 +77,7 @@ def count_anyway(
 	time: naive site time instead of the device's; needed where the device had lost its clock. log_type: instead of
 	the door's. employee: where the person number is nobody's. Raises what HRMS says against it.
 	"""
-	each = _locked_one(name, COUNTABLE)
+	each = _locked_one(name, ACTIONS["count"])
 	if time is None and not each.plausible:
 		frappe.throw(_("The device had lost its clock. Enter the time of the pass."))
 	facts = load_facts([each])
@@ -101,7 +114,7 @@ def _log_type(each: LedgerPass, facts: BatchFacts) -> LogType:
 
 def uncount(name: str, reason: str) -> None:
 	"""Delete the check-in that was made of an event, unless an Attendance stands on it."""
-	each = _locked_one(name, {EventState.CHECKED_IN})
+	each = _locked_one(name, ACTIONS["undo"])
 	checkin = frappe.db.get_value(
 		"Employee Checkin", {"access_event": each.name}, ["name", "attendance"], as_dict=True
 	)

@@ -1,0 +1,100 @@
+// The ledger as a list: a colour says whether an event is settled, waits for a person or went wrong.
+
+frappe.listview_settings["Access Event"] = {
+	add_fields: ["state", "employee_checkin"],
+	hide_name_column: true,
+
+	get_indicator(event) {
+		const colours = {
+			New: "blue",
+			"Check-in Made": "green",
+			"Already Recorded": "green",
+			"Double Read": "gray",
+			"Not Counted": "gray",
+			"Door Event": "gray",
+			"No Person": "gray",
+			Denied: "darkgrey",
+			Unmatched: "orange",
+			"Employee Inactive": "orange",
+			"Employee Suspended": "orange",
+			"Employee Left": "orange",
+			"Ambiguous Hour": "orange",
+			"Implausible Time": "orange",
+			Failed: "red",
+		};
+		return [__(event.state), colours[event.state] || "gray", `state,=,${event.state}`];
+	},
+
+	formatters: {
+		// What a device wrote is text, whatever it looks like.
+		person_code: (code) => frappe.utils.escape_html(code || ""),
+	},
+
+	onload(list) {
+		add_quick_filters(list);
+		add_bulk_actions(list);
+	},
+
+	refresh(list) {
+		if (list.data.length) return;
+		const filtered = list.filter_area.get().length;
+		const text = filtered
+			? __("No event fits these filters.")
+			: __("No event yet. Add a device, and let somebody pass a door.");
+		list.$no_result.find("p").first().text(text);
+	},
+};
+
+function add_quick_filters(list) {
+	const waiting = [
+		"Unmatched",
+		"Employee Inactive",
+		"Employee Suspended",
+		"Employee Left",
+		"Ambiguous Hour",
+		"Implausible Time",
+		"Failed",
+	];
+	const filters = {
+		[__("Waiting for a person")]: [["Access Event", "state", "in", waiting]],
+		[__("Check-ins made")]: [["Access Event", "state", "=", "Check-in Made"]],
+		[__("Passes that did not count")]: [
+			["Access Event", "state", "in", ["Double Read", "Not Counted", "Already Recorded"]],
+		],
+		[__("Denials")]: [["Access Event", "state", "=", "Denied"]],
+		[__("Everything")]: [],
+	};
+	for (const [label, filter] of Object.entries(filters)) {
+		const show = async () => {
+			await list.filter_area.clear(false);
+			if (filter.length) await list.filter_area.add(filter);
+			else list.refresh();
+		};
+		list.page.add_inner_button(label, show, __("Show"));
+	}
+}
+
+function add_bulk_actions(list) {
+	const api = "hikvision_frappe.api.events.";
+	const act = async (method, args, message) => {
+		const names = list.get_checked_items(true);
+		const changed = await frappe.xcall(api + method, { names, ...args });
+		frappe.show_alert({ message: message(changed, names.length), indicator: changed ? "green" : "orange" });
+		list.clear_checked_items();
+		list.refresh();
+	};
+	list.page.add_actions_menu_item(__("Judge Again"), () =>
+		act("replay", {}, (changed, chosen) => __("{0} of {1} events are judged again.", [changed, chosen]))
+	);
+	list.page.add_actions_menu_item(__("Set Aside"), () =>
+		frappe.prompt(
+			{ fieldname: "reason", fieldtype: "Small Text", label: __("Reason"), reqd: 1 },
+			({ reason }) =>
+				act("ignore", { reason }, (changed, chosen) =>
+					__("{0} of {1} events were set aside.", [changed, chosen])
+				),
+			__("Set Aside"),
+			__("Set Aside")
+		)
+	);
+}
