@@ -12,7 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,7 @@ from hikvision_frappe.attendance.facts import (
 	EVENT_FIELDS,
 	BatchFacts,
 	LedgerPass,
+	SiteRules,
 	load_facts,
 	load_rules,
 )
@@ -39,7 +40,7 @@ from hikvision_frappe.attendance.failures import (
 	is_interruption,
 	next_attempt,
 )
-from hikvision_frappe.core.attendance import REASON_TEXTS, Decision, Reason, decide
+from hikvision_frappe.core.attendance import Decision, Reason, decide
 from hikvision_frappe.core.checkin import Checkin, LogType
 from hikvision_frappe.core.people import Standing
 from hikvision_frappe.core.states import EventState
@@ -163,16 +164,28 @@ def _drain_batches(passes: Sequence[LedgerPass], deadline: float | None, result:
 	for batch in batches(passes, BATCH_SPAN):
 		if result.more and deadline is not None and time.monotonic() >= deadline:
 			return
-		facts = load_facts(batch, rules)
-		_end_transaction()
+		facts = _facts_of(batch, rules)
 		unmatched: set[str] = set()
 		for each in batch:
 			if deadline is not None and time.monotonic() >= deadline:
 				result.more = True
 				break
-			if _count(_settle(each.name, facts), result) is EventState.UNMATCHED:
+			if _count(_settle(each.name, rules, facts), result) is EventState.UNMATCHED:
 				unmatched.add(each.person)
 		_refresh_people(unmatched)
+
+
+def _facts_of(batch: Sequence[LedgerPass], rules: SiteRules) -> BatchFacts | None:
+	"""Facts for the batch; None where one pass or its people make them unreadable: then each pass reads its own."""
+	try:
+		return load_facts(batch, rules)
+	except Exception as error:
+		if is_interruption(error):
+			raise
+		frappe.logger("hikvision").exception("the facts of a batch could not be read together")
+		return None
+	finally:
+		_end_transaction()
 
 
 def _count(state: EventState | None, result: DrainResult) -> EventState | None:
@@ -201,12 +214,12 @@ def _refresh_people(codes: set[str]) -> None:
 		frappe.db.commit()  # nosemgrep: a drain's transactions are its own
 
 
-def _settle(name: str, facts: BatchFacts) -> EventState | None:
+def _settle(name: str, rules: SiteRules, facts: BatchFacts | None) -> EventState | None:
 	"""One pass from lock to commit; None when it is gone, taken, or has to wait for another transaction."""
 	try:
 		for attempt in AGAIN:
 			with attempt:
-				return _settle_once(name, facts)
+				return _settle_once(name, rules, facts)
 	except CONTENTION:
 		frappe.db.rollback()
 	except Exception as error:
@@ -219,17 +232,18 @@ def _settle(name: str, facts: BatchFacts) -> EventState | None:
 	return None
 
 
-def _settle_once(name: str, facts: BatchFacts) -> EventState | None:
+def _settle_once(name: str, rules: SiteRules, facts: BatchFacts | None) -> EventState | None:
 	each = lock_pass(name)
 	if each is None or not _is_due(each):
 		frappe.db.rollback()
 		return None
-	decision = decide(facts.of(each), facts.rules.attendance)
+	facts = facts or load_facts([each], rules)
+	decision = decide(facts.of(each), rules.attendance)
 	if decision.state is EventState.UNMATCHED:
 		people.lock_person(each.person)
 		# Somebody may have mapped the number since the batch was read: ask again, now that nobody can.
-		facts = load_facts([each], facts.rules)
-		decision = decide(facts.of(each), facts.rules.attendance)
+		facts = load_facts([each], rules)
+		decision = decide(facts.of(each), rules.attendance)
 	made = facts.made_from(each)
 	if made is None and decision.state is EventState.CHECKED_IN:
 		made = _make(each, decision, facts)
@@ -281,12 +295,11 @@ def _outcome(each: LedgerPass, decision: Decision, made: Checkin | None, facts: 
 	person = resolution.person
 	if decision.state is EventState.UNMATCHED:
 		person = people.note_unmatched(each, resolution)
-	state, reason, values = decision.state, decision.reason, decision.values
 	if made:
-		state, reason, values = EventState.CHECKED_IN, Reason.COUNTED, ()
+		decision = replace(decision, state=EventState.CHECKED_IN, reason=Reason.COUNTED, values=())
 	return {
-		"state": state.value,
-		"state_reason": in_site_language(reason, values),
+		"state": decision.state.value,
+		"state_reason": decision.text(_),
 		"log_type": (made or decision).log_type.value,
 		"employee": resolution.employee if resolution.standing is Standing.MATCHED else None,
 		"access_person": person or None,
@@ -294,10 +307,6 @@ def _outcome(each: LedgerPass, decision: Decision, made: Checkin | None, facts: 
 		"attempts": 0,
 		"next_attempt_at": None,
 	}
-
-
-def in_site_language(reason: Reason, values: Sequence[str]) -> str:
-	return _(REASON_TEXTS[reason]).format(*values)
 
 
 def write_outcome(name: str, values: dict[str, Any]) -> None:

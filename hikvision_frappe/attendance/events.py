@@ -130,7 +130,7 @@ def uncount(name: str, reason: str) -> None:
 	_comment(name, text)
 
 
-def on_checkin_trash(document: Any, method: str | None = None) -> None:
+def on_checkin_trash(document: Any, _method: str | None = None) -> None:
 	"""doc_events hook: the event of a deleted check-in says so, and can be replayed."""
 	event = document.get("access_event")
 	if not event or not frappe.db.exists("Access Event", event):

@@ -112,7 +112,6 @@ class BatchFacts:
 	def of(self, each: LedgerPass) -> PassFacts:
 		resolution = self.resolve(each)
 		return PassFacts(
-			event=each.name,
 			occurred_at=each.occurred_at,
 			person=each.person,
 			resolution=resolution,
@@ -259,8 +258,10 @@ def load_employees(
 
 
 def employee_facts(row: Any) -> EmployeeFacts:
+	"""A status that a site added to ERPNext's counts as active; HRMS sees it the same way."""
+	known = {status.value: status for status in EmployeeStatus}
 	relieving: date | None = row.relieving_date
-	return EmployeeFacts(row.name, EmployeeStatus(row.status or "Active"), relieving)
+	return EmployeeFacts(row.name, known.get(row.status, EmployeeStatus.ACTIVE), relieving)
 
 
 def load_checkins(

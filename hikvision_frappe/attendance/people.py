@@ -259,7 +259,7 @@ def _back_to_drain(where: Any) -> int:
 	return waiting
 
 
-def on_employee_update(document: Any, method: str | None = None) -> None:
+def on_employee_update(document: Any, _method: str | None = None) -> None:
 	"""doc_events hook: a new attendance_device_id is a mapping, so its events are judged again."""
 	if not document.has_value_changed("attendance_device_id") or not document.attendance_device_id:
 		return

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -105,7 +105,6 @@ class PassFacts:
 	as far as debounce, alternation and the repeated hour look; in any order, without one made from this event.
 	"""
 
-	event: str
 	occurred_at: datetime
 	person: str
 	resolution: Resolution
@@ -132,10 +131,9 @@ class Decision:
 	checkin: str = ""
 	values: tuple[str, ...] = field(default_factory=tuple)
 
-	@property
-	def text(self) -> str:
-		"""The reason in English words."""
-		return REASON_TEXTS[self.reason].format(*self.values)
+	def text(self, translate: Callable[[str], str] = str) -> str:
+		"""The reason in words: English, or what ``translate`` makes of the English text."""
+		return translate(REASON_TEXTS[self.reason]).format(*self.values)
 
 
 def decide(facts: PassFacts, settings: AttendanceSettings) -> Decision:

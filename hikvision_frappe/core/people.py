@@ -91,11 +91,6 @@ class Directory:
 				return _resolution(matched_by, entries)
 		return Resolution(Standing.UNKNOWN)
 
-	def suggestion(self, code: str) -> str:
-		"""The one employee whose number elsewhere equals this one but for leading zeros, or ""."""
-		employees = {entry.employee for entry in self._without_zeros.get(without_zeros(folded(code)), ())}
-		return employees.pop() if len(employees) == 1 else ""
-
 
 def directory_of(people: Iterable[KnownPerson], attendance_device_ids: Mapping[str, str]) -> Directory:
 	"""A directory of Access People and of attendance_device_id by employee."""

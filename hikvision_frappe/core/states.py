@@ -27,9 +27,6 @@ class EventState(str, Enum):
 	FAILED = "Failed"  # an error kept on the event; retried, then waits for a person
 
 
-# What the drain works on; a failed event only when its next attempt is due.
-DRAINED = frozenset({EventState.NEW, EventState.FAILED})
-
 # A person can have these judged again, after putting right what stood in the way.
 REPLAYABLE = frozenset(
 	{

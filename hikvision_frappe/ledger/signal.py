@@ -14,7 +14,7 @@ from frappe.utils.background_jobs import is_job_enqueued
 WAKE_KEY = "hikvision_drain_wake"
 ALIVE_KEY = "hikvision_drain_alive"
 ENQUEUED_KEY = "hikvision_drain_enqueued"
-DRAIN_JOB = "hikvision_frappe.attendance.drain.drain"
+DRAIN_JOB = "hikvision_frappe.attendance.loop.work_off"
 DRAIN_JOB_ID = "hikvision_drain"
 
 WAKE_SECONDS = 60  # a wake that nobody took is stale then

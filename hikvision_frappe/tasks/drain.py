@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import frappe
-
-from hikvision_frappe.core.states import EventState
+from hikvision_frappe.attendance.drain import something_waits
+from hikvision_frappe.ledger.signal import enqueue_drain
 
 
 def enqueue_if_waiting() -> None:
-	"""Queue one drain job for this site when a row waits; a job already queued is not doubled."""
-	if not frappe.db.exists(
-		"Access Event", {"state": ["in", [EventState.NEW.value, EventState.FAILED.value]]}
-	):
-		return
-	from hikvision_frappe.ledger.signal import enqueue_drain
-
-	enqueue_drain()
+	"""Queue one drain job for this site when a pass is new or due again; a job already queued is not doubled."""
+	if something_waits():
+		enqueue_drain()

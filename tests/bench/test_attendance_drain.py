@@ -10,10 +10,12 @@ from typing import Any
 import frappe
 import pytest
 
+from hikvision_frappe.attendance import loop
 from hikvision_frappe.attendance.drain import drain, lock_pass, something_waits
 from hikvision_frappe.attendance.facts import STRICT
 from hikvision_frappe.attendance.failures import MAX_ATTEMPTS
 from hikvision_frappe.ledger.intake import deliver
+from hikvision_frappe.ledger.signal import DRAIN_JOB
 from tests.bench.factories import create_test_device, create_test_employee, create_test_shift, make_events
 from tests.bench.passes import (
 	ENTRY,
@@ -334,6 +336,23 @@ def test_a_default_shift_that_was_deleted_stops_nobody_else(device: str, employe
 	assert (row(broken).state, row(sound).state) == ("Failed", "Check-in Made")
 
 
+def test_a_device_whose_doors_cannot_be_understood_stops_no_other_device(device: str, employee: str) -> None:
+	odd = create_test_device(doors=ENTRY).name
+	frappe.db.set_value("Hikvision Device Door", {"parent": odd}, "direction", "Sideways")
+	frappe.db.commit()
+	[broken] = passes(odd, "42", MORNING)
+	[sound] = passes(device, "42", "2026-03-02 16:00:00")
+	drain()
+	assert (row(broken).state, row(sound).state) == ("Failed", "Check-in Made")
+
+
+def test_a_status_that_the_site_invented_counts_as_active(device: str) -> None:
+	create_test_employee("42", status="On Notice")
+	[event] = passes(device, "42", MORNING)
+	drain()
+	assert row(event).state == "Check-in Made"
+
+
 def test_a_pass_that_somebody_works_on_is_left_alone(device: str, employee: str) -> None:
 	locked, free = passes(device, "42", MORNING, "2026-03-02 16:00:00")
 	frappe.db.commit()
@@ -381,6 +400,29 @@ def test_a_drain_stops_at_its_limit_and_says_so(device: str, employee: str) -> N
 	assert [made.time.hour for made in checkins()] == [7, 8, 9, 10]
 	second = drain(limit=4)
 	assert (second.settled, second.more) == (2, False)
+
+
+def test_the_background_job_goes_on_until_nothing_waits(
+	device: str, employee: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+	monkeypatch.setattr(loop, "SLICE_EVENTS", 4)
+	passes(device, "42", *(f"2026-03-02 {hour:02d}:00:00" for hour in range(6, 17)))
+	result = frappe.get_attr(DRAIN_JOB)()
+	assert (result.settled, result.more) == (11, False)
+	assert len(checkins()) == 11
+
+
+def test_the_sweep_queues_a_job_only_for_what_is_due(
+	other_app: dict[str, list[str]], device: str, employee: str
+) -> None:
+	assert not something_waits()
+	other_app["validate"] = [f"{OTHER_APP}.refuse_everybody"]
+	passes(device, "42", MORNING)
+	assert something_waits()
+	drain()
+	assert not something_waits()
+	make_due()
+	assert something_waits()
 
 
 def test_a_drain_stops_when_its_time_is_up(device: str, employee: str) -> None:

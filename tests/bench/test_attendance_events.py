@@ -126,6 +126,17 @@ def test_events_are_set_aside_and_taken_back(device: str) -> None:
 	assert {row(event).state for event in events} == {"Check-in Made"}
 
 
+def test_the_form_offers_what_the_state_and_the_users_rights_allow(device: str, employee: str) -> None:
+	counted, double = passes(device, "42", MORNING, "2026-03-02 07:00:30")
+	drain()
+	assert api.actions(counted) == ["undo"]
+	assert api.actions(double) == ["replay", "count", "ignore"]
+	frappe.set_user(create_test_user("Hikvision Manager"))
+	assert api.actions(double) == ["replay", "ignore"]
+	frappe.set_user(create_test_user("Hikvision User"))
+	assert api.actions(double) == []
+
+
 def test_replay_leaves_final_states_alone(device: str, employee: str) -> None:
 	counted, double = passes(device, "42", MORNING, "2026-03-02 07:00:30")
 	drain()

@@ -232,5 +232,5 @@ def test_a_number_mapped_while_the_drain_reads_is_not_left_behind(device: str) -
 		{"doctype": "Access Person", "person_code": "88", "employee": employee, "status": "Matched"}
 	).insert()
 	frappe.db.commit()
-	module._settle(event, stale)
+	module._settle(event, stale.rules, stale)
 	assert row(event).state == "Check-in Made"

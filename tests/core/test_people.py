@@ -80,13 +80,6 @@ def test_an_ignored_number_ignores_no_other_number():
 	assert directory.resolve("D1", "7", forgive_zeros=True).standing is Standing.UNKNOWN
 
 
-def test_a_number_that_differs_in_zeros_suggests_its_employee():
-	directory = directory_of([], {"EMP": "0042", "X": "5", "Y": "05"})
-	assert directory.suggestion("42") == "EMP"
-	assert directory.suggestion("005") == ""
-	assert directory.suggestion("6") == ""
-
-
 codes = st.text("0123456789ab", min_size=1, max_size=8)
 
 
