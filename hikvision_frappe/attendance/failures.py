@@ -6,9 +6,10 @@ import random
 from datetime import datetime, timedelta
 
 import frappe
-import pymysql
 from frappe import _
 from rq.timeouts import BaseTimeoutException
+
+from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, OPERATIONAL_ERROR
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=30)
@@ -19,7 +20,7 @@ CONTENTION = (frappe.QueryDeadlockError, frappe.QueryTimeoutError)
 
 # The site cannot be worked on now, whatever the event is.
 INTERRUPTION = (
-	pymysql.err.InterfaceError,
+	*INTERFACE_ERROR,
 	frappe.SessionStopped,
 	frappe.InReadOnlyMode,
 	BaseTimeoutException,
@@ -38,7 +39,7 @@ def is_interruption(error: BaseException) -> bool:
 	"""Whether the error says nothing about the event: the database is away, the site is in maintenance."""
 	if isinstance(error, INTERRUPTION):
 		return True
-	return isinstance(error, pymysql.err.OperationalError) and error.args[0] in CONNECTION_CODES
+	return isinstance(error, OPERATIONAL_ERROR) and error.args[0] in CONNECTION_CODES
 
 
 def next_attempt(attempts: int, now: datetime) -> datetime | None:

@@ -15,7 +15,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import frappe
-import pymysql
 from frappe.utils import cint
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -24,11 +23,12 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.core.identity import LedgerView, Outcome, Placement, place
 from hikvision_frappe.core.states import EventState
 from hikvision_frappe.ledger import epochs, rows
+from hikvision_frappe.ledger.database_errors import ANY_ERROR, INTEGRITY_ERROR
 from hikvision_frappe.ledger.signal import wake_drain
 from hikvision_frappe.listener.site import Delivery
 
 # Another writer came between, or a row appeared outside of the lock: the same batch again, on what is true then.
-COLLISIONS = (frappe.QueryDeadlockError, frappe.QueryTimeoutError, pymysql.err.IntegrityError)
+COLLISIONS = (frappe.QueryDeadlockError, frappe.QueryTimeoutError, *INTEGRITY_ERROR)
 ATTEMPTS = 5
 
 UNKNOWN_DEVICE = "no device with this key"
@@ -58,7 +58,7 @@ def deliver(events: Sequence[AccessEvent], checked: Collection[str] = ()) -> Del
 
 	What the caller left uncommitted is dropped: the batch needs a snapshot of its own. ``checked`` names devices
 	that the caller has just seen enabled. Raises QueryDeadlockError, QueryTimeoutError or IntegrityError after
-	ATTEMPTS collisions, and pymysql's OperationalError when the database cannot answer.
+	ATTEMPTS collisions, and the driver's OperationalError when the database cannot answer.
 	"""
 	malformed = {position: reason for position, event in enumerate(events) if (reason := rows.defect(event))}
 	sound = {position: event for position, event in enumerate(events) if position not in malformed}
@@ -93,8 +93,8 @@ def _roll_back_quietly() -> None:
 	"""A lost connection cannot roll back, and needs not; the first error is the one to tell."""
 	try:
 		frappe.db.rollback()
-	except pymysql.err.Error:
-		with contextlib.suppress(pymysql.err.Error):
+	except ANY_ERROR:
+		with contextlib.suppress(*ANY_ERROR):
 			frappe.db.close()
 		frappe.db._conn = None  # Frappe connects anew where there is none; it keeps one that failed to close
 

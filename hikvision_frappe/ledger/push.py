@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import frappe
-import pymysql
 import redis
 from frappe import _
 from frappe.utils import now_datetime
@@ -22,6 +21,12 @@ from hikvision_frappe.core.event import AccessEvent, Source
 from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
+from hikvision_frappe.ledger.database_errors import (
+	INTEGRITY_ERROR,
+	INTERFACE_ERROR,
+	INTERNAL_ERROR,
+	OPERATIONAL_ERROR,
+)
 from hikvision_frappe.ledger.devices import comes_from, networks_of, secret_matches, split_token
 from hikvision_frappe.ledger.intake import DISABLED_DEVICE, UNKNOWN_DEVICE, deliver
 
@@ -32,10 +37,10 @@ RETRY_AFTER = 5
 
 REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
 PASSING = (
-	pymysql.err.OperationalError,
-	pymysql.err.InterfaceError,
-	pymysql.err.InternalError,
-	pymysql.err.IntegrityError,  # intake met another writer too often
+	*OPERATIONAL_ERROR,
+	*INTERFACE_ERROR,
+	*INTERNAL_ERROR,
+	*INTEGRITY_ERROR,  # intake met another writer too often
 	frappe.QueryDeadlockError,
 	frappe.QueryTimeoutError,
 	frappe.InReadOnlyMode,

@@ -23,6 +23,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.ledger import intake
 from hikvision_frappe.ledger.addresses import device_address
+from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
 from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
 from hikvision_frappe.listener.site import (
 	Delivery,
@@ -75,13 +76,12 @@ def transaction(method: Callable[..., T]) -> Callable[..., T]:
 
 def is_passing(error: Exception) -> bool:
 	"""Whether waiting helps: the database, Redis or the site itself (migration) cannot answer now."""
-	import pymysql
 	import redis
 
 	passing = (
-		pymysql.err.OperationalError,
-		pymysql.err.InterfaceError,
-		pymysql.err.InternalError,
+		*OPERATIONAL_ERROR,
+		*INTERFACE_ERROR,
+		*INTERNAL_ERROR,
 		redis.exceptions.RedisError,
 		frappe.SessionStopped,
 		frappe.QueryDeadlockError,
