@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import frappe
 from frappe import _
@@ -14,6 +15,8 @@ from hikvision_frappe.isapi.probe import test_connection as run_test
 from hikvision_frappe.ledger.addresses import device_address
 from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.ledger.listeners import live_listeners
+
+PUSH_PORT = 8090  # of `bench hikvision listen` unless it is told otherwise
 
 
 @frappe.whitelist(methods=["POST"])
@@ -124,17 +127,27 @@ def rotate_push_secret(device: str) -> dict[str, str]:
 def notification_urls(device: str) -> dict[str, Any]:
 	"""The two URLs a device may post to, and whether a listener runs that serves the first.
 
-	Returns {"listener": url or "", "site": url, "listener_running": bool}. The URLs hold the secret: managers only.
+	Returns {"listener": url, "guessed": bool, "site": url, "listener_running": bool}; guessed: Hikvision Settings do
+	not say how terminals reach the listener. The URLs hold the secret: managers only.
 	"""
 	document = frappe.get_doc("Hikvision Device", device)
 	document.check_permission("write")
 	secret = document.get_password("push_secret")
+	listeners = live_listeners()
 	base = frappe.db.get_single_value("Hikvision Settings", "push_base_url")
 	return {
-		"listener": push_url(base, document.push_key, secret) if base else "",
+		"listener": push_url(base or _guessed_base(listeners), document.push_key, secret),
+		"guessed": not base,
 		"site": push_url(frappe.utils.get_url(), document.push_key, secret),
-		"listener_running": bool(live_listeners()),
+		"listener_running": bool(listeners),
 	}
+
+
+def _guessed_base(listeners: list[dict[str, Any]]) -> str:
+	"""This server by the name its users know, with the port of a live listener or the usual one."""
+	host = urlsplit(frappe.utils.get_url()).hostname
+	ports = [urlsplit(each["push_address"]).port for each in listeners if each["push_address"]]
+	return f"http://{host}:{next(iter(ports), None) or PUSH_PORT}"
 
 
 @frappe.whitelist()

@@ -153,15 +153,15 @@ function show_notification_urls(frm) {
 function notification_help(urls) {
 	const line = (url) => `<div class="mb-3"><code style="word-break:break-all">${frappe.utils.escape_html(url)}</code>
 		<button class="btn btn-xs btn-default" data-copy="${frappe.utils.escape_html(url)}">${__("Copy")}</button></div>`;
-	const listener = urls.listener
-		? line(urls.listener)
-		: `<p class="text-muted">${__("Set the listener's address in Hikvision Settings to see the URL here.")}</p>`;
+	const guessed = urls.guessed
+		? `<p class="text-muted">${__("The server's name is a guess: write the IP address by which the terminal reaches this server, and keep it in Hikvision Settings.")}</p>`
+		: "";
 	const running = urls.listener_running
 		? ""
-		: `<p class="text-warning">${__("No listener runs now; only the site's own URL works.")}</p>`;
+		: `<p class="text-danger">${__("No listener runs now; only the site's own URL works.")}</p>`;
 	return `
 		<p>${__("Type this URL into the terminal: Network → HTTP Listening.")}</p>
-		<h5>${__("Most terminals: plain HTTP to the listener's own port")}</h5>${running}${listener}
+		<h5>${__("Most terminals: plain HTTP to the listener's own port")}</h5>${running}${line(urls.listener)}${guessed}
 		<h5>${__("Terminals that can speak HTTPS to a host name: the site itself")}</h5>${line(urls.site)}
 		<p class="text-muted">${__("The URL holds the device's secret. Whoever has it can write events of this device.")}</p>`;
 }
