@@ -28,7 +28,7 @@ before_uninstall = "hikvision_frappe.install.before_uninstall"
 before_tests = "hrms.tests.test_utils.before_tests"
 
 # A device's notification: POST /hikvision/event/<push key>.<secret>
-page_renderer = "hikvision_frappe.api.push.PushRoute"
+before_request = ["hikvision_frappe.api.push.answer_notification"]
 
 scheduler_events = {
 	"cron": {

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import frappe
+from werkzeug.exceptions import abort
 from werkzeug.wrappers import Response
 
 from hikvision_frappe.ledger.devices import PUSH_PATH
-from hikvision_frappe.ledger.push import Notification, receive
+from hikvision_frappe.ledger.push import Notification, leave_connection, receive
+
+ROUTE = f"/{PUSH_PATH}"
 
 
-class PushRoute:
-	"""Page renderer for everything under /hikvision/event.
+def answer_notification() -> None:
+	"""Hook before each request: answer those under /hikvision/event here, and leave the others alone.
 
-	It answers every such path itself: Frappe's page for what is not found would keep the URL, and with it the
-	token, in Redis.
+	A page renderer could do it too, after the rules of all pages have been compiled: five times the work of storing
+	the event. And the page for what is not found would keep the URL, with the token in it, in Redis.
 	"""
-
-	def __init__(self, path: str | None = None, http_status_code: int | None = None) -> None:
-		self.path = (path or "").strip("/ ")
-
-	def can_render(self) -> bool:
-		return self.path == PUSH_PATH or self.path.startswith(f"{PUSH_PATH}/")
-
-	def render(self) -> Response:
-		return respond(self.path[len(PUSH_PATH) :].strip("/"))
+	path = frappe.request.path
+	if path == ROUTE or path.startswith(f"{ROUTE}/"):
+		response = respond(path[len(ROUTE) + 1 :])
+		leave_connection()
+		abort(response)
 
 
 @frappe.whitelist(allow_guest=True, methods=["POST"])
@@ -52,7 +51,6 @@ def respond(token: str) -> Response:
 
 
 def peer_address() -> str:
-	"""The sender's address: from the proxy where there is one (as Frappe reads it), else the connection's own."""
-	if frappe.get_request_header("X-Forwarded-For"):
-		return str(frappe.local.request_ip)
-	return frappe.request.remote_addr or ""
+	"""The sender's address: what the proxy says where there is one, as Frappe reads it, else the connection's own."""
+	forwarded = frappe.request.headers.get("X-Forwarded-For", "")
+	return forwarded.split(",", 1)[0].strip() or frappe.request.remote_addr or ""

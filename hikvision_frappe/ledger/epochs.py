@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import frappe
+from pypika import Parameter
 
 from hikvision_frappe.core.identity import LedgerView, SerialEpoch
 
 DOCTYPE = "Hikvision Serial Epoch"
-FIELDS = ("device", "number", "epochs", "highest", "highest_at", "first_at", "hardware", "unnumbered")
+
+
+class _Row(NamedTuple):
+	"""The columns that intake reads, in the order of reading. epochs: on row 1, how many rows there are."""
+
+	device: str
+	number: int
+	epochs: int
+	highest: int
+	highest_at: datetime | None
+	first_at: datetime | None
+	hardware: str | None
+	unnumbered: int
 
 
 def epoch_name(device: str, number: int) -> str:
@@ -26,32 +40,35 @@ def lock(devices: Iterable[str]) -> dict[str, list[SerialEpoch]]:
 	Must be the first statement of its transaction, so that what is read afterwards is not older than the lock.
 	"""
 	names = sorted(epoch_name(device, 1) for device in devices)
-	epoch = frappe.qb.DocType(DOCTYPE)
-	first = (
-		frappe.qb.from_(epoch)
-		.select(*FIELDS)
-		.where(epoch.name.isin(names))
-		.orderby(epoch.name)
-		.for_update()
-		.run(as_dict=True)
-	)
+	first = [_Row(*row) for row in frappe.db.sql(_lock_statement(len(names), frappe.db.db_type), names)]
 	further = _further([row.device for row in first if row.epochs > 1])
-	found: dict[str, list[SerialEpoch]] = {row.device: [_epoch(row)] for row in first}
+	found = {row.device: [_epoch(row)] for row in first}
 	for row in further:
 		found[row.device].append(_epoch(row))
 	return found
 
 
-def _further(devices: list[str]) -> list[Any]:
+@lru_cache(maxsize=64)
+def _lock_statement(count: int, db_type: str) -> str:
+	"""Built once for each number of devices: for a single push the building costs more than the query."""
+	epoch = frappe.qb.DocType(DOCTYPE)
+	marks = [Parameter("%s")] * count
+	query = frappe.qb.from_(epoch).select(*_Row._fields).where(epoch.name.isin(marks)).orderby(epoch.name)
+	return str(query.for_update().get_sql())
+
+
+def _further(devices: list[str]) -> list[_Row]:
 	"""Epochs from the second on; a device has them after a reset or a change of hardware."""
 	if not devices:
 		return []
-	return frappe.get_all(
-		DOCTYPE, {"device": ["in", devices], "number": [">", 1]}, FIELDS, order_by="device, number"
+	epoch = frappe.qb.DocType(DOCTYPE)
+	query = (
+		frappe.qb.from_(epoch).select(*_Row._fields).where(epoch.device.isin(devices) & (epoch.number > 1))
 	)
+	return [_Row(*row) for row in query.orderby(epoch.device, epoch.number).run()]
 
 
-def _epoch(row: Any) -> SerialEpoch:
+def _epoch(row: _Row) -> SerialEpoch:
 	return SerialEpoch(
 		number=row.number,
 		highest=row.highest,
@@ -102,13 +119,18 @@ def _insert(added: list[tuple[str, SerialEpoch]]) -> None:
 def _update(changed: dict[str, dict[str, Any]]) -> None:
 	if len(changed) == 1:
 		(name, values), *_ = changed.items()
-		epoch = frappe.qb.DocType(DOCTYPE)
-		query = frappe.qb.update(epoch).where(epoch.name == name)
-		for field, value in values.items():
-			query = query.set(epoch[field], value)
-		query.run()
+		frappe.db.sql(_update_statement(tuple(values), frappe.db.db_type), [*values.values(), name])
 	elif changed:
 		frappe.db.bulk_update(DOCTYPE, changed, chunk_size=len(changed), update_modified=False)
+
+
+@lru_cache(maxsize=8)
+def _update_statement(fields: tuple[str, ...], db_type: str) -> str:
+	epoch = frappe.qb.DocType(DOCTYPE)
+	query = frappe.qb.update(epoch).where(epoch.name == Parameter("%s"))
+	for field in fields:
+		query = query.set(epoch[field], Parameter("%s"))
+	return str(query.get_sql())
 
 
 def _values(epoch: SerialEpoch) -> dict[str, Any]:

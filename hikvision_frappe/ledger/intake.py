@@ -53,40 +53,49 @@ class Committed:
 	refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def deliver(events: Sequence[AccessEvent], checked: Collection[str] = ()) -> Delivery:
+_retrying = Retrying(
+	retry=retry_if_exception_type(COLLISIONS),
+	stop=stop_after_attempt(ATTEMPTS),
+	wait=wait_random_exponential(multiplier=0.05, max=1),
+	reraise=True,
+)
+
+
+def deliver(
+	events: Sequence[AccessEvent], checked: Collection[str] = (), settings: IntakeSettings | None = None
+) -> Delivery:
 	"""Commit the events to the ledger; on return they are durable, and the drain has been woken.
 
 	What the caller left uncommitted is dropped: the batch needs a snapshot of its own. ``checked`` names devices
-	that the caller has just seen enabled. Raises QueryDeadlockError, QueryTimeoutError or IntegrityError after
-	ATTEMPTS collisions, and the driver's OperationalError when the database cannot answer.
+	that the caller has just seen enabled, ``settings`` are those it has just read. Raises QueryDeadlockError,
+	QueryTimeoutError or IntegrityError after ATTEMPTS collisions, and the driver's OperationalError when the database
+	cannot answer.
 	"""
 	malformed = {position: reason for position, event in enumerate(events) if (reason := rows.defect(event))}
 	sound = {position: event for position, event in enumerate(events) if position not in malformed}
-	committed = _deliver_retrying(sound, checked) if sound else Committed()
+	committed = _retrying(_deliver_once, sound, checked, settings) if sound else Committed()
 	if committed.awaiting:
 		wake_drain()
 	return Delivery(committed.new, committed.known, {**malformed, **committed.refused})
 
 
-def _deliver_retrying(events: Mapping[int, AccessEvent], checked: Collection[str]) -> Committed:
-	retrying = Retrying(
-		retry=retry_if_exception_type(COLLISIONS),
-		stop=stop_after_attempt(ATTEMPTS),
-		wait=wait_random_exponential(multiplier=0.05, max=1),
-		reraise=True,
-	)
-	return retrying(_deliver_once, events, checked)
-
-
-def _deliver_once(events: Mapping[int, AccessEvent], checked: Collection[str]) -> Committed:
+def _deliver_once(
+	events: Mapping[int, AccessEvent], checked: Collection[str], settings: IntakeSettings | None
+) -> Committed:
 	try:
-		frappe.db.rollback()
-		committed = _place_and_write(events, checked)
+		_begin_afresh()
+		committed = _place_and_write(events, checked, settings)
 		frappe.db.commit()  # nosemgrep: the sender forgets the events on our word
 	except Exception:
 		_roll_back_quietly()
 		raise
 	return committed
+
+
+def _begin_afresh() -> None:
+	"""End the open transaction; a connection that is not open yet, as in most requests, has none."""
+	if frappe.db._conn:
+		frappe.db.rollback()
 
 
 def _roll_back_quietly() -> None:
@@ -99,14 +108,16 @@ def _roll_back_quietly() -> None:
 		frappe.db._conn = None  # Frappe connects anew where there is none; it keeps one that failed to close
 
 
-def _place_and_write(events: Mapping[int, AccessEvent], checked: Collection[str]) -> Committed:
+def _place_and_write(
+	events: Mapping[int, AccessEvent], checked: Collection[str], settings: IntakeSettings | None
+) -> Committed:
 	locked = epochs.lock({event.device for event in events.values()})
 	refused = _refusals(events, set(locked), checked)
 	accepted = [event for position, event in events.items() if position not in refused]
 	if not accepted:
 		return Committed(refused=refused)
 	view = LedgerView(epochs={device: list(known) for device, known in locked.items()})
-	settings = read_settings()
+	settings = settings or read_settings()
 	rows.load(view, accepted)
 	placements = place(accepted, view)
 	awaiting = _write(placements, settings)

@@ -7,10 +7,12 @@ status otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import frappe
 import redis
@@ -22,13 +24,20 @@ from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
 from hikvision_frappe.ledger.database_errors import (
+	ANY_ERROR,
 	INTEGRITY_ERROR,
 	INTERFACE_ERROR,
 	INTERNAL_ERROR,
 	OPERATIONAL_ERROR,
 )
 from hikvision_frappe.ledger.devices import comes_from, networks_of, secret_matches, split_token
-from hikvision_frappe.ledger.intake import DISABLED_DEVICE, UNKNOWN_DEVICE, deliver
+from hikvision_frappe.ledger.intake import (
+	DISABLED_DEVICE,
+	UNKNOWN_DEVICE,
+	IntakeSettings,
+	deliver,
+	read_settings,
+)
 
 MAX_BODY = 4 * 1024 * 1024
 REMEMBER_SECONDS = 60  # how long a change of the settings may take to be noticed; of a device, it is at once
@@ -71,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PushDevice:
-	"""What the doors need of a device. rate: pushes per second, 0 for any number."""
+	"""What the doors need of a device, and of the settings beside it. rate: pushes per second, 0 for any number."""
 
 	name: str
 	enabled: bool
@@ -81,6 +90,8 @@ class PushDevice:
 	zone: str
 	trust_offset: bool
 	rate: int
+	site_zone: str
+	keep_person_names: bool
 
 
 class Refusal(Exception):
@@ -155,7 +166,8 @@ def _deliver(device: PushDevice, events: list[AccessEvent]) -> None:
 	"""Commit the events. The whole notification is refused when one of them is; the others stay stored."""
 	if not events:
 		return
-	refused = deliver(events, checked={device.name}).refused
+	settings = IntakeSettings(ZoneInfo(device.site_zone), device.keep_person_names)
+	refused = deliver(events, checked={device.name}, settings=settings).refused
 	reasons = set(refused.values())
 	if reasons & {UNKNOWN_DEVICE, DISABLED_DEVICE}:
 		raise Refusal(403)
@@ -165,6 +177,18 @@ def _deliver(device: PushDevice, events: list[AccessEvent]) -> None:
 
 def _bare(status: int) -> Answer:
 	return Answer(status, retry_after=RETRY_AFTER if status in (429, 503) else None)
+
+
+def leave_connection() -> None:
+	"""Close the request's connection, with nothing left to commit on it.
+
+	Frappe would roll back after the answer: two statements for nothing, and an error page of its own in place of our
+	answer when the database is gone.
+	"""
+	if frappe.local.db:
+		with contextlib.suppress(*ANY_ERROR):
+			frappe.db.close()
+		frappe.local.db = None
 
 
 def _unexpected() -> Answer:
@@ -193,6 +217,7 @@ def _read_device(push_key: str) -> PushDevice | None:
 	row = frappe.db.get_value("Hikvision Device", {"push_key": push_key}, fields, as_dict=True)
 	if not row:
 		return None
+	settings = read_settings()
 	return PushDevice(
 		name=row.name,
 		enabled=bool(row.enabled),
@@ -202,6 +227,8 @@ def _read_device(push_key: str) -> PushDevice | None:
 		zone=row.time_zone,
 		trust_offset=bool(row.trust_offset),
 		rate=frappe.db.get_single_value("Hikvision Settings", "push_rate_limit", cache=False) or 0,
+		site_zone=settings.zone.key,
+		keep_person_names=settings.keep_person_names,
 	)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -242,12 +243,17 @@ def insert(rows: Sequence[Mapping[str, Any]]) -> None:
 	"""
 	if not rows:
 		return
-	fields = list(dict.fromkeys(field for row in rows for field in row))
-	marks = [Parameter("%s")] * len(fields)
-	statement = frappe.qb.into(frappe.qb.DocType(DOCTYPE)).columns(*fields).insert(*marks).get_sql()
+	fields = tuple(dict.fromkeys(field for row in rows for field in row))
 	further = ",(" + ",".join(["%s"] * len(fields)) + ")"
 	values = [row.get(field, _absent(field)) for row in rows for field in fields]
-	frappe.db.sql(statement + further * (len(rows) - 1), values)
+	frappe.db.sql(_insert_statement(fields, frappe.db.db_type) + further * (len(rows) - 1), values)
+
+
+@lru_cache(maxsize=16)
+def _insert_statement(fields: tuple[str, ...], db_type: str) -> str:
+	event = frappe.qb.DocType(DOCTYPE)
+	marks = [Parameter("%s")] * len(fields)
+	return str(frappe.qb.into(event).columns(*fields).insert(*marks).get_sql())
 
 
 def _absent(field: str) -> Any:
