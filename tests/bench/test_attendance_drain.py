@@ -13,7 +13,7 @@ import pytest
 from hikvision_frappe.attendance import loop
 from hikvision_frappe.attendance.drain import drain, lock_pass, something_waits
 from hikvision_frappe.attendance.facts import STRICT
-from hikvision_frappe.attendance.failures import MAX_ATTEMPTS
+from hikvision_frappe.attendance.failures import MAX_ATTEMPTS, next_attempt
 from hikvision_frappe.ledger.intake import deliver
 from hikvision_frappe.ledger.signal import DRAIN_JOB
 from tests.bench.factories import create_test_device, create_test_employee, create_test_shift, make_events
@@ -312,6 +312,14 @@ def test_a_bug_in_another_app_is_logged_once_tried_again_and_then_waits_for_a_pe
 		"Access Event",
 	]
 	assert checkins() == [] and not something_waits()
+
+
+def test_pauses_between_attempts_grow_are_scattered_and_end() -> None:
+	now = datetime(2026, 3, 2, 8)
+	for attempts, longest in ((1, 30), (2, 60), (3, 120), (4, 240)):
+		pauses = {(next_attempt(attempts, now) - now).total_seconds() for _ in range(200)}
+		assert 0 <= min(pauses) < longest / 4 and longest / 2 < max(pauses) <= longest
+	assert next_attempt(MAX_ATTEMPTS, now) is None
 
 
 def test_an_app_that_commits_before_it_fails_makes_no_second_checkin(

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import frappe
 import pytest
 
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.factories import create_test_device, create_test_employee, make_event, make_events
+from tests.bench.factories import create_test_device, create_test_employee, make_event
 from tests.bench.passes import ENTRY, checkins, passes, states
 from tests.bench.processes import Outage, bench_command, wait_until
 
@@ -261,19 +264,54 @@ def test_a_migration_is_waited_out(device: str) -> None:
 
 
 def test_while_another_transaction_holds_the_series_the_pass_waits_and_does_not_fail(device: str) -> None:
-	events = make_events(device, 2, person="3000", second=0)
-	deliver(events[:1])
+	create_the_series()
+	[event] = passes(device, "3000", "2026-03-02 07:00:00")
+	with rival_connection() as rival, DrainProcess() as process:
+		rival.sql("select current from tabSeries where name like 'EMP-CKIN-%' for update")
+		wait_until(series_is_waited_for, what="the drain to wait for the series")
+		assert frappe.db.get_value("Access Event", event, "state") == "New"
+		rival.rollback()
+		wait_until(lambda: not waiting(device))
+		process.terminate()
+	assert frappe.db.get_value("Access Event", event, ["state", "attempts"]) == ("Check-in Made", 0)
+
+
+def test_a_deadlock_is_tried_again_and_leaves_no_mark(device: str) -> None:
+	create_the_series()
+	[event] = passes(device, "3000", "2026-03-02 07:00:00")
+	with rival_connection() as rival, DrainProcess() as process:
+		rival.sql(
+			"update tabEmployee set modified = now() where name like 'HIK-TEST-%'"
+		)  # makes it the heavier
+		rival.sql("select current from tabSeries where name like 'EMP-CKIN-%' for update")
+		wait_until(series_is_waited_for, what="the drain to wait for the series")
+		rival.sql("select name from `tabAccess Event` where name = %s for update", (event,))
+		rival.rollback()
+		wait_until(lambda: not waiting(device))
+		process.terminate()
+	assert frappe.db.get_value("Access Event", event, ["state", "attempts"]) == ("Check-in Made", 0)
+	assert frappe.db.count("Error Log") == 0
+
+
+@contextmanager
+def rival_connection() -> Iterator[Any]:
+	"""A second database connection; ``frappe.db`` stays the first."""
 	mine = frappe.local.db
 	frappe.connect()
-	holder = frappe.local.db
-	series = frappe.db.sql("select name from tabSeries where name like 'EMP-CKIN-%' for update")
-	frappe.local.db = mine
+	rival, frappe.local.db = frappe.local.db, mine
 	try:
-		with DrainProcess() as process:
-			time.sleep(2)
-			assert states(device) == ({"New": 1} if series else {"Check-in Made": 1})
-			holder.rollback()
-			wait_until(lambda: not waiting(device))
-			process.terminate()
+		yield rival
 	finally:
-		holder.close()
+		rival.close()
+
+
+def create_the_series() -> None:
+	"""The first check-in of a month creates the row that all others lock."""
+	employee = frappe.db.get_value("Employee", {"attendance_device_id": "3001"})
+	frappe.get_doc({"doctype": "Employee Checkin", "employee": employee, "time": "2026-01-01"}).insert()
+	frappe.db.commit()
+
+
+def series_is_waited_for() -> bool:
+	running = frappe.db.sql("select info from information_schema.processlist where info is not null")
+	return any("tabSeries" in info and "FOR UPDATE" in info for (info,) in running)
