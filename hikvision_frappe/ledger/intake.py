@@ -71,6 +71,7 @@ def deliver(
 	QueryTimeoutError or IntegrityError after ATTEMPTS collisions, and the driver's OperationalError when the database
 	cannot answer.
 	"""
+	events = [rows.without_markup(event) for event in events]
 	malformed = {position: reason for position, event in enumerate(events) if (reason := rows.defect(event))}
 	sound = {position: event for position, event in enumerate(events) if position not in malformed}
 	committed = _retrying(_deliver_once, sound, checked, settings) if sound else Committed()

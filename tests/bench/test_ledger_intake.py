@@ -483,3 +483,14 @@ def test_events_of_a_moment_that_falls_back_keep_their_order_in_utc(device: str)
 	rows = stored(device, "occurred_at", "occurred_at_utc")
 	assert rows[0].occurred_at == rows[1].occurred_at == datetime(2026, 10, 25, 2, 30)
 	assert rows[1].occurred_at_utc - rows[0].occurred_at_utc == timedelta(hours=1)
+
+
+def test_markup_from_a_device_is_stored_as_harmless_text_and_known_again() -> None:
+	device = create_test_device().name
+	event = make_event(device, 1, person="<b>88</b>", person_name="<script>x</script>")
+
+	assert deliver([event]).new == 1
+	assert deliver([event]).known == 1
+
+	stored = frappe.db.get_value("Access Event", {"device": device}, ["person_code", "person_name"])
+	assert stored == ("‹b›88‹/b›", "‹script›x‹/script›")
