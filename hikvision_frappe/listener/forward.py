@@ -18,11 +18,12 @@ logger = logging.getLogger("hikvision.forward")
 
 @dataclass(frozen=True, slots=True)
 class ForwardSettings:
-	"""batch: most events in one delivery. gather: seconds to let a batch grow when little waits. Waits after a
+	"""batch: most events in one delivery. gather: seconds between batches that are not
+	full, so that they grow under load; the first after a quiet time leaves at once. Waits after a
 	failure go from ``least_wait`` to ``most_wait`` seconds."""
 
 	batch: int = 500
-	gather: float = 0.02
+	gather: float = 0.15
 	least_wait: float = 1.0
 	most_wait: float = 30.0
 

@@ -34,12 +34,15 @@ from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_document
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
+from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
 from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, DeviceIdentityReport
 from hikvision_frappe.listener.spool import SpoolUnavailable
 
 logger = logging.getLogger("hikvision.stream")
 
+MUCH_BYTES = 4_096  # a chunk of this size is a replay, which need not wait for company
+NO_TIMEOUT = 0.0  # for the client: silence is judged here, and a timer per chunk costs CPU
 USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
 
 
@@ -66,7 +69,8 @@ class Terminals:
 
 	def __init__(self) -> None:
 		self._entered: dict[str, str] = {}  # serial number: title of the device that should have it
-		self._connected: dict[str, DeviceConfig] = {}
+		self._connected: dict[str, DeviceConfig] = {}  # serial number: the device that holds its stream
+		self._claims: dict[str, str] = {}  # the same from key to serial number
 
 	def enter(self, devices: Iterable[DeviceConfig]) -> None:
 		self._entered = {device.serial_number: device.title for device in devices if device.serial_number}
@@ -85,12 +89,14 @@ class Terminals:
 				f"This terminal is already connected as {holder.title}.",
 				"Disable one of the two devices.",
 			)
+		self.release(device)
 		self._connected[serial_number] = device
+		self._claims[device.key] = serial_number
 
 	def release(self, device: DeviceConfig) -> None:
-		self._connected = {
-			serial: holder for serial, holder in self._connected.items() if holder.key != device.key
-		}
+		serial_number = self._claims.pop(device.key, None)
+		if serial_number is not None:
+			del self._connected[serial_number]
 
 	def _name(self, serial_number: str) -> str:
 		title = self._entered.get(serial_number)
@@ -99,12 +105,14 @@ class Terminals:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-	"""What all streams of a listener share. handshakes: bounds how many log in at the same time."""
+	"""What all streams of a listener share. handshakes: bounds how many log in at the same time. pulse: when what
+	they have read is parsed and stored."""
 
 	intake: Intake
 	session: aiohttp.ClientSession
 	terminals: Terminals
 	handshakes: asyncio.Semaphore
+	pulse: Pulse
 	settings: StreamSettings
 
 
@@ -210,7 +218,7 @@ class DeviceStream:
 				info = await self._client.device_info()
 				self._recognise(info)
 				await self._compare_clocks()
-				stream = self._client.alert_stream(read_timeout=self._settings.silence.ceiling * 2)
+				stream = self._client.alert_stream(read_timeout=NO_TIMEOUT)
 				chunks = await exits.enter_async_context(stream)
 			self._note_connected()
 			await self._listen(chunks, self._context(info))
@@ -277,6 +285,8 @@ class DeviceStream:
 	async def _read(self, chunks: AsyncIterator[bytes], context: ParseContext) -> None:
 		framer = PartFramer()
 		async for chunk in chunks:
+			if len(chunk) < MUCH_BYTES:
+				await self._around.pulse.wait()
 			await self._take(framer.feed(chunk), context)
 		await self._take(framer.close(), context)
 

@@ -19,6 +19,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.client import new_session
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
+from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
 from hikvision_frappe.listener.reporter import ReportFilter
 from hikvision_frappe.listener.site import (
@@ -52,7 +53,8 @@ class ListenerSettings:
 	push_port, status_port: NO_PORT for none, ANY_PORT for a free one. name: identifies this listener in leases;
 	"" makes it from the host and the spool's path, so that a restarted listener keeps its devices.
 	lease_seconds: after so long without renewal another listener may take a device over; poll_seconds: how often
-	devices are read again and leases renewed. handshakes: how many streams log in at the same time. stop_seconds:
+	devices are read again and leases renewed. handshakes: how many streams log in at the same time. pulse_seconds:
+	how long events of a busy listener wait for each other. stop_seconds:
 	how long a clean stop waits for the site to take what is spooled. show_names: persons on the status page.
 	"""
 
@@ -67,8 +69,9 @@ class ListenerSettings:
 	report_seconds: float = 5.0
 	stop_seconds: float = 10.0
 	handshakes: int = 64
+	pulse_seconds: float = 0.1
 	spool_max_bytes: int = 2 * 1024**3
-	spool_linger: float = 0.004
+	spool_interval: float = 0.006
 	show_names: bool = False
 	stream: StreamSettings = field(default_factory=StreamSettings)
 	push: PushLimits = field(default_factory=PushLimits)
@@ -101,7 +104,7 @@ class Listener:
 		spool = await Spool.open(
 			self.settings.spool_path,
 			max_bytes=self.settings.spool_max_bytes,
-			linger=self.settings.spool_linger,
+			interval=self.settings.spool_interval,
 		)
 		site = SiteThread(self._site)
 		parts = ListenerParts(self, spool, site)
@@ -312,6 +315,7 @@ class StreamKeeper:
 			self._session,
 			Terminals(),
 			asyncio.Semaphore(settings.handshakes),
+			Pulse(settings.pulse_seconds),
 			settings.stream,
 		)
 

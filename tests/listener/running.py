@@ -50,7 +50,8 @@ def quick(path: Path, **changes: Any) -> ListenerSettings:
 		"poll_seconds": 0.05,
 		"report_seconds": 0.05,
 		"stop_seconds": 5.0,
-		"spool_linger": 0.0,
+		"spool_interval": 0.0,
+		"pulse_seconds": 0.01,
 		"stream": QUICK_STREAMS,
 		"forward": ForwardSettings(gather=0.0, least_wait=0.02, most_wait=0.1),
 	}

@@ -16,7 +16,7 @@ from hikvision_frappe.listener.spool import Spool
 
 
 async def write(path: Path, first: int) -> None:
-	spool = await Spool.open(path, linger=0.0)
+	spool = await Spool.open(path, interval=0.0)
 	serials = itertools.count(first)
 	await asyncio.gather(*(append_for_ever(spool, serials) for _ in range(8)))
 

@@ -58,7 +58,7 @@ class Port:
 
 @pytest.fixture
 async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
-	spool = await Spool.open(tmp_path / "spool.sqlite3", linger=0.0)
+	spool = await Spool.open(tmp_path / "spool.sqlite3", interval=0.0)
 	yield spool
 	await spool.close()
 
@@ -259,7 +259,7 @@ async def test_before_the_devices_are_known_the_port_asks_for_patience(port: Por
 
 
 async def test_a_full_spool_acknowledges_nothing(tmp_path: Path) -> None:
-	spool = await Spool.open(tmp_path / "small.sqlite3", max_bytes=48 * 1024, linger=0.0)
+	spool = await Spool.open(tmp_path / "small.sqlite3", max_bytes=48 * 1024, interval=0.0)
 	port = Port(spool, PushLimits(burst=10_000))
 	await port.start()
 	accepted, status = 0, 200

@@ -157,7 +157,7 @@ async def test_a_damaged_file_is_named_and_kept(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_refuses_appends_and_recovers_once_there_is_room(tmp_path: Path) -> None:
-	spool = await Spool.open(tmp_path / "spool.sqlite3", max_bytes=64 * 1024, linger=0.0)
+	spool = await Spool.open(tmp_path / "spool.sqlite3", max_bytes=64 * 1024, interval=0.0)
 	stored = 0
 	with pytest.raises(SpoolUnavailable, match="Make room"):
 		for serial in range(1, 2_000):
@@ -174,7 +174,7 @@ async def test_a_full_disk_refuses_appends_and_recovers_once_there_is_room(tmp_p
 
 
 async def test_in_a_full_spool_one_group_still_acknowledges_what_makes_room(tmp_path: Path) -> None:
-	spool = await Spool.open(tmp_path / "spool.sqlite3", max_bytes=64 * 1024, linger=0.02)
+	spool = await Spool.open(tmp_path / "spool.sqlite3", max_bytes=64 * 1024, interval=0.02)
 	with pytest.raises(SpoolUnavailable):
 		for serial in range(1, 2_000, 20):
 			await spool.append([a_pass(number) for number in range(serial, serial + 20)])
@@ -245,7 +245,7 @@ def append_until_killed(path: Path, round_number: int, dice: random.Random) -> s
 
 async def forward_some(path: Path, site: LocalSite, dice: random.Random) -> None:
 	"""Deliver a batch and, half of the time, die before the acknowledgement."""
-	spool = await Spool.open(path, linger=0.0)
+	spool = await Spool.open(path, interval=0.0)
 	batch = await spool.take(200)
 	site.deliver(batch.events)
 	if dice.random() < 0.5:
@@ -254,7 +254,7 @@ async def forward_some(path: Path, site: LocalSite, dice: random.Random) -> None
 
 
 async def forward_all(path: Path, site: LocalSite) -> None:
-	spool = await Spool.open(path, linger=0.0)
+	spool = await Spool.open(path, interval=0.0)
 	while spool.depth:
 		batch = await spool.take(500)
 		site.deliver(batch.events)
