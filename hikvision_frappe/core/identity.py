@@ -228,7 +228,12 @@ def _compatible(one: str, other: str) -> bool:
 
 
 def _same_instant(row: Recorded, event: AccessEvent) -> bool:
-	"""Within a second; or moved by a change of zone, which leaves the wall clock time as it was."""
+	"""Within a second; or moved by a change of zone, which leaves the wall clock time as it was.
+
+	A time that cannot be read gives another instant at each telling, but always the same text.
+	"""
+	if event.time_quality is TimeQuality.IMPLAUSIBLE and row.occurred_text == event.occurred_text:
+		return True
 	difference = abs(row.occurred_at - event.occurred_at)
 	if difference < timedelta(seconds=1):
 		return True

@@ -286,3 +286,11 @@ def test_told_with_and_without_numbers_in_any_order_the_ledger_equals_the_log(da
 	assert len(ledger.rows) == len(log)
 	numbers = [row.serial_no for row in ledger.rows.values() if row.serial_no is not None]
 	assert sorted(numbers) == sorted(record.serial_no for record in streamed)
+
+
+def test_a_record_whose_time_cannot_be_read_is_known_again_by_its_text() -> None:
+	ledger = Ledger()
+	unreadable = {"occurred_text": "not a time", "time_quality": TimeQuality.IMPLAUSIBLE}
+	ledger.take(a_pass(1, MORNING, **unreadable))
+	later = a_pass(1, MORNING + timedelta(hours=1, seconds=7), **unreadable)
+	assert outcomes(ledger.take(later)) == [Outcome.KNOWN]
