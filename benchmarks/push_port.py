@@ -1,6 +1,6 @@
 """The listener's push port: posts per second, each answered after its fsync, and how long an answer takes.
 
-.venv/bin/python benchmarks/push_port.py [--seconds 10] [--connections 32] [--devices 200]
+.venv/bin/python benchmarks/push_port.py [--seconds 10] [--connections 16] [--devices 200]
 
 Three processes: the production listener (push port, spool, a ledger on SQLite that is filled meanwhile), a client with
 keep-alive connections that post one notification after the other, and this one.
@@ -27,7 +27,7 @@ WARM_UP_SECONDS = 1.0
 def main() -> None:
 	parser = argparse.ArgumentParser()
 	parser.add_argument("--seconds", type=float, default=10.0)
-	parser.add_argument("--connections", type=int, default=32)
+	parser.add_argument("--connections", type=int, default=16)
 	parser.add_argument("--devices", type=int, default=200, help="each may push 50/s on average")
 	options = parser.parse_args()
 	with tempfile.TemporaryDirectory() as folder:

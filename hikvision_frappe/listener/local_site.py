@@ -143,7 +143,6 @@ class LocalSite:
 		self._connection.execute("PRAGMA journal_mode = WAL")
 		self._connection.execute("PRAGMA synchronous = FULL")
 		self._connection.executescript(SCHEMA)
-		self.latest_report: ListenerReport | None = None
 
 	def set_devices(self, devices: Sequence[DeviceConfig]) -> None:
 		"""Enter other devices; the listener sees them at its next look."""
@@ -183,7 +182,7 @@ class LocalSite:
 		}
 
 	def report(self, report: ListenerReport) -> None:
-		self.latest_report = report
+		"""There are no forms here to show states on; the listener's status page does."""
 
 	def release(self, listener: str) -> None:
 		with self._transaction() as connection:

@@ -281,7 +281,7 @@ class _Connection(web.RequestHandler):
 			access_log=None,  # type: ignore[arg-type]  # the path holds the token
 			max_line_size=4096,
 			max_field_size=4096,
-			lingering_time=2.0,
+			lingering_time=1.0,
 			auto_decompress=False,  # devices do not compress; bombs do
 		)
 		self._among = among

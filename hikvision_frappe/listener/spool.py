@@ -366,7 +366,7 @@ def _settle_all(outcomes: Iterable[_Outcome]) -> None:
 
 def _open_file(settings: _Settings) -> sqlite3.Connection:
 	_create_private(settings.path)
-	connection = sqlite3.connect(settings.path, isolation_level=None, check_same_thread=False, timeout=2)
+	connection = sqlite3.connect(settings.path, isolation_level=None, check_same_thread=False, timeout=0.5)
 	try:
 		_configure(connection, settings)
 		_check(connection, settings.path)
