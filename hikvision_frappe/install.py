@@ -1,4 +1,4 @@
-"""What a site gets besides the DocTypes, and how it is given back: roles, one custom field, log clearing.
+"""What a site gets besides the DocTypes, and how it is given back: roles and one custom field.
 
 Everything here can be run again and again, and an uninstall leaves the site as it was.
 """
@@ -39,7 +39,6 @@ def before_install() -> None:
 
 def after_install() -> None:
 	create_custom_fields(CUSTOM_FIELDS)
-	register_log_clearing()
 
 
 def after_migrate() -> None:
@@ -53,6 +52,7 @@ def before_uninstall() -> None:
 	remove_log_clearing()
 	remove_secrets()
 	remove_scheduled_jobs()
+	remove_settings()
 	remove_user_traces()
 	remove_roles()
 
@@ -89,26 +89,17 @@ def _drop_column(doctype: str, fieldname: str) -> None:
 		frappe.db.sql_ddl(f"ALTER TABLE `tab{doctype}` DROP COLUMN `{fieldname}`")
 
 
-def register_log_clearing() -> None:
-	"""Show the retention in Log Settings from the first day, not after the first nightly run."""
-	settings = frappe.get_doc("Log Settings")
-	before = len(settings.logs_to_clear)
-	for doctype, days in frappe.get_hooks(
-		"default_log_clearing_doctypes", app_name="hikvision_frappe"
-	).items():
-		if not any(row.ref_doctype == doctype for row in settings.logs_to_clear):
-			settings.register_doctype(doctype, days[-1])
-	if len(settings.logs_to_clear) != before:
-		settings.flags.ignore_permissions = True
-		settings.save()
-
-
 def remove_log_clearing() -> None:
+	"""Frappe added these rows from our hook, on its nightly run."""
 	frappe.db.delete("Logs To Clear", {"ref_doctype": ["in", _doctypes()]})
 
 
 def remove_secrets() -> None:
 	frappe.db.delete("__Auth", {"doctype": ["in", _doctypes()]})
+
+
+def remove_settings() -> None:
+	frappe.db.delete("Singles", {"doctype": ["in", _doctypes()]})
 
 
 def remove_scheduled_jobs() -> None:
