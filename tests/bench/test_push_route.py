@@ -14,6 +14,7 @@ import redis
 
 from hikvision_frappe.ledger.push import MAX_BODY
 from tests.bench.factories import create_test_device
+from tests.bench.processes import Outage
 from tests.bench.web import Reply, WebServer
 
 OK_JSON = {"statusCode": 1, "statusString": "OK", "subStatusCode": "ok"}
@@ -257,11 +258,13 @@ def test_hostile_xml_is_a_bad_request(server: WebServer, device: Any) -> None:
 
 
 def test_a_command_in_the_notification_is_not_obeyed(server: WebServer, device: Any) -> None:
-	"""Frappe obeys ``cmd`` in any JSON body, before it looks at the path; a guest may call nothing that matters."""
+	"""Frappe obeys ``cmd`` in any JSON body whatever its path; the route answers before, the method cannot."""
 	body = json.dumps({**notification(1), "cmd": "frappe.client.get_list", "doctype": "User"}).encode()
-	reply = server.post(path_of(device), body)
-	assert reply.status in (403, 401)
-	assert b"Administrator" not in reply.body
+	assert json.loads(server.post(path_of(device), body).body) == OK_JSON
+	assert serials() == [1]
+	refused = server.post(METHOD + token_of(device), body)
+	assert refused.status in (401, 403)
+	assert b"Administrator" not in refused.body
 
 
 def test_a_device_that_pushes_too_fast_is_told_to_wait(server: WebServer, device: Any) -> None:
@@ -327,6 +330,20 @@ def test_a_database_that_refuses_is_503_with_an_empty_body(server: WebServer, de
 		frappe.db.sql_ddl("drop table `tabAccess Event`")
 		frappe.db.sql_ddl("alter table `hik moved away` rename to `tabAccess Event`")
 	assert server.post(path_of(device), as_json(2)).status == 200
+	assert serials() == [1, 2]
+
+
+def test_a_database_that_is_gone_is_503_with_an_empty_body(device: Any) -> None:
+	path = path_of(device)
+	with Outage(frappe.conf.db_host, int(frappe.conf.db_port)) as outage:
+		database = {"FRAPPE_DB_HOST": "127.0.0.1", "FRAPPE_DB_PORT": str(outage.port)}
+		with WebServer(environment=database) as server:
+			assert server.post(path, as_json(1)).status == 200
+			outage.begin()
+			reply = server.post(path, as_json(2))
+			assert (reply.status, reply.body, reply.headers["Retry-After"]) == (503, b"", "5")
+			outage.end()
+			assert server.post(path, as_json(2)).status == 200
 	assert serials() == [1, 2]
 
 
