@@ -1,5 +1,10 @@
 """What Frappe is told about the app. Names only: importing this file does nothing."""
 
+from frappe import __version__ as _frappe_version
+
+# A route outside of the desk, as each version calls it, would send all users to the apps screen after their login.
+_DESK = "/app" if _frappe_version.startswith("15.") else "/desk"
+
 app_name = "hikvision_frappe"
 app_title = "Hikvision"
 app_publisher = "hikvision_frappe contributors"
@@ -15,7 +20,7 @@ add_to_apps_screen = [
 		"name": "hikvision_frappe",
 		"logo": "/assets/hikvision_frappe/images/hikvision_frappe.svg",
 		"title": "Hikvision",
-		"route": "/app/hikvision",
+		"route": f"{_DESK}/hikvision",
 		"has_permission": "hikvision_frappe.api.desk.may_open",
 	}
 ]

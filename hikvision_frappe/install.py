@@ -53,6 +53,7 @@ def before_uninstall() -> None:
 	remove_secrets()
 	remove_scheduled_jobs()
 	remove_settings()
+	remove_desk_entries()
 	remove_user_traces()
 	remove_roles()
 
@@ -107,6 +108,17 @@ def remove_scheduled_jobs() -> None:
 	if jobs:
 		frappe.db.delete("Scheduled Job Log", {"scheduled_job_type": ["in", jobs]})
 		frappe.db.delete("Scheduled Job Type", {"name": ["in", jobs]})
+
+
+def remove_desk_entries() -> None:
+	"""The icon and the sidebar that version 16 makes of hooks and workspace; its own removal commits nothing."""
+	for doctype, filters in {
+		"Desktop Icon": {"app": "hikvision_frappe"},
+		"Workspace Sidebar": {"module": MODULE},
+	}.items():
+		if frappe.db.exists("DocType", doctype):
+			for name in frappe.get_all(doctype, filters, pluck="name"):
+				frappe.delete_doc(doctype, name, ignore_permissions=True, force=True)
 
 
 def remove_user_traces() -> None:
