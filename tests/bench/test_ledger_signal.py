@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import frappe
 import pytest
-from frappe.utils.background_jobs import create_job_id, get_job, is_job_enqueued
+from frappe.utils.background_jobs import get_job, is_job_enqueued
 
 from hikvision_frappe.ledger import signal
 from hikvision_frappe.ledger.intake import deliver
@@ -17,7 +17,7 @@ from tests.bench.factories import create_test_device, make_event
 
 def forget() -> None:
 	frappe.cache.delete_keys("hikvision_drain")
-	if job := get_job(create_job_id(signal.DRAIN_JOB_ID).split("::", 1)[1]):
+	if job := get_job(signal.DRAIN_JOB_ID):
 		job.delete()
 
 
@@ -75,7 +75,7 @@ def test_an_event_that_needs_no_drain_wakes_nobody(device: str) -> None:
 	assert not is_job_enqueued(signal.DRAIN_JOB_ID)
 
 
-def test_many_wakes_leave_one_note(device: str) -> None:
+def test_many_wakes_are_one_to_the_drain(device: str) -> None:
 	signal.say_alive()
 	for serial_no in range(1, 6):
 		deliver([make_event(device, serial_no)])
