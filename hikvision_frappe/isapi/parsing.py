@@ -30,6 +30,7 @@ from hikvision_frappe.isapi.documents import (
 	Tree,
 	read_document,
 	read_json,
+	read_plain_json,
 	storable,
 )
 from hikvision_frappe.isapi.framing import Part, PartFramer
@@ -101,9 +102,10 @@ def parse_document(body: bytes, context: ParseContext, received_at: datetime) ->
 	"""
 	messages: list[Message] = []
 	problem = "none of its documents is one"
-	for document in split_documents(body.removeprefix(_BYTE_ORDER_MARK), MAX_DOCUMENTS, MAX_BYTES):
+	for document in _documents(body.removeprefix(_BYTE_ORDER_MARK)):
 		try:
-			records = list(_unwrap(read_document(document), depth=0))
+			tree = read_document(document) if isinstance(document, bytes) else document
+			records = list(_unwrap(tree, depth=0))
 		except MalformedDocument as error:
 			problem = str(error)
 			continue
@@ -111,6 +113,15 @@ def parse_document(body: bytes, context: ParseContext, received_at: datetime) ->
 	if not messages:
 		raise MalformedPayload(f"no notification in {len(body)} bytes: {problem}")
 	return with_ordinals(messages)
+
+
+def _documents(body: bytes) -> Iterator[Tree | bytes]:
+	"""The documents of a body: the tree of an ordinary one, else the bytes of each, still to be read."""
+	plain = read_plain_json(body)
+	if plain is not None:
+		yield plain
+	else:
+		yield from split_documents(body, MAX_DOCUMENTS, MAX_BYTES)
 
 
 def read_event(row: _Record, context: ParseContext, received_at: datetime) -> AccessEvent | None:

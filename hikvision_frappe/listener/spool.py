@@ -26,6 +26,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import orjson
+
 from hikvision_frappe.core.event import AccessEvent
 
 logger = logging.getLogger("hikvision.spool")
@@ -455,7 +457,7 @@ class _Reading:
 
 	def read(self, identifier: int, stored_at: float, text: str) -> None:
 		try:
-			event = AccessEvent.from_plain(json.loads(text))
+			event = _from_text(text)
 		except (ValueError, KeyError, TypeError) as error:
 			self.unreadable.append((identifier, f"unreadable in the spool: {type(error).__name__}"))
 			return
@@ -495,7 +497,19 @@ def _select_set_aside(connection: sqlite3.Connection, limit: int) -> list[SetAsi
 
 
 def _as_text(event: AccessEvent) -> str:
-	return json.dumps(event.to_plain(), ensure_ascii=False, separators=(",", ":"))
+	"""JSON of all fields; texts and numbers that only Python's own JSON can hold are left to it."""
+	try:
+		return orjson.dumps(event).decode()
+	except orjson.JSONEncodeError:
+		return json.dumps(event.to_plain())
+
+
+def _from_text(text: str) -> AccessEvent:
+	try:
+		plain = orjson.loads(text)
+	except orjson.JSONDecodeError:
+		plain = json.loads(text)
+	return AccessEvent.from_plain(plain)
 
 
 def _utc(seconds: float) -> datetime:
