@@ -6,8 +6,9 @@ import frappe
 from werkzeug.exceptions import abort
 from werkzeug.wrappers import Response
 
+from hikvision_frappe.ledger import kept_connection
 from hikvision_frappe.ledger.devices import PUSH_PATH
-from hikvision_frappe.ledger.push import Notification, leave_connection, receive
+from hikvision_frappe.ledger.push import Notification, receive
 
 ROUTE = f"/{PUSH_PATH}"
 
@@ -20,9 +21,7 @@ def answer_notification() -> None:
 	"""
 	path = frappe.request.path
 	if path == ROUTE or path.startswith(f"{ROUTE}/"):
-		response = respond(path[len(ROUTE) + 1 :])
-		leave_connection()
-		abort(response)
+		abort(_respond_on_kept_connection(path[len(ROUTE) + 1 :]))
 
 
 @frappe.whitelist(allow_guest=True, methods=["POST"])
@@ -47,6 +46,25 @@ def respond(token: str) -> Response:
 	response = Response(answer.body, status=answer.status, content_type=answer.content_type)
 	if answer.retry_after is not None:
 		response.headers["Retry-After"] = str(answer.retry_after)
+	return response
+
+
+def _respond_on_kept_connection(token: str) -> Response:
+	"""The answer, from a connection kept since an earlier push where there is one; once more if that was lost.
+
+	Frappe gets no connection back: it would roll back what is committed, and answer with an error page of its own in
+	place of ours when the database is gone.
+	"""
+	kept = kept_connection.take()
+	response = respond(token)
+	if kept and response.status_code == 503:
+		kept_connection.drop()
+		response = respond(token)
+	if response.status_code == 200:
+		kept_connection.keep()
+	else:
+		kept_connection.drop()
+	frappe.local.db = None
 	return response
 
 

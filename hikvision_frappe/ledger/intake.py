@@ -62,7 +62,10 @@ _retrying = Retrying(
 
 
 def deliver(
-	events: Sequence[AccessEvent], checked: Collection[str] = (), settings: IntakeSettings | None = None
+	events: Sequence[AccessEvent],
+	checked: Collection[str] = (),
+	settings: IntakeSettings | None = None,
+	fresh: bool = False,
 ) -> Delivery:
 	"""Commit the events to the ledger; on return they are durable, and the drain has been woken.
 
@@ -74,19 +77,31 @@ def deliver(
 	events = [rows.without_markup(event) for event in events]
 	malformed = {position: reason for position, event in enumerate(events) if (reason := rows.defect(event))}
 	sound = {position: event for position, event in enumerate(events) if position not in malformed}
-	committed = _retrying(_deliver_once, sound, checked, settings) if sound else Committed()
+	if sound and not fresh:
+		_begin_afresh()
+	committed = _deliver_sound(sound, checked, settings) if sound else Committed()
 	if committed.awaiting:
 		wake_drain()
 	return Delivery(committed.new, committed.known, {**malformed, **committed.refused})
+
+
+def _deliver_sound(
+	events: Mapping[int, AccessEvent], checked: Collection[str], settings: IntakeSettings | None
+) -> Committed:
+	try:
+		return _deliver_once(events, checked, settings)
+	except COLLISIONS:
+		return _retrying(_deliver_once, events, checked, settings)
 
 
 def _deliver_once(
 	events: Mapping[int, AccessEvent], checked: Collection[str], settings: IntakeSettings | None
 ) -> Committed:
 	try:
-		_begin_afresh()
 		committed = _place_and_write(events, checked, settings)
-		frappe.db.commit()  # nosemgrep: the sender forgets the events on our word
+		# The sender forgets the events on our word. Frappe's own commit would begin the next transaction too, which a
+		# push has no use for; callbacks cannot wait here, the roll-back before has dropped them.
+		frappe.db.sql("commit")  # nosemgrep
 	except Exception:
 		_roll_back_quietly()
 		raise
@@ -94,9 +109,12 @@ def _deliver_once(
 
 
 def _begin_afresh() -> None:
-	"""End the open transaction; a connection that is not open yet, as in most requests, has none."""
-	if frappe.db._conn:
+	"""End the open transaction, with the snapshot in which its first read has caught it."""
+	try:
 		frappe.db.rollback()
+	except ANY_ERROR:
+		_roll_back_quietly()
+		raise
 
 
 def _roll_back_quietly() -> None:

@@ -7,7 +7,6 @@ status otherwise.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -24,7 +23,6 @@ from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
 from hikvision_frappe.ledger.database_errors import (
-	ANY_ERROR,
 	INTEGRITY_ERROR,
 	INTERFACE_ERROR,
 	INTERNAL_ERROR,
@@ -167,7 +165,7 @@ def _deliver(device: PushDevice, events: list[AccessEvent]) -> None:
 	if not events:
 		return
 	settings = IntakeSettings(ZoneInfo(device.site_zone), device.keep_person_names)
-	refused = deliver(events, checked={device.name}, settings=settings).refused
+	refused = deliver(events, checked={device.name}, settings=settings, fresh=True).refused
 	reasons = set(refused.values())
 	if reasons & {UNKNOWN_DEVICE, DISABLED_DEVICE}:
 		raise Refusal(403)
@@ -177,18 +175,6 @@ def _deliver(device: PushDevice, events: list[AccessEvent]) -> None:
 
 def _bare(status: int) -> Answer:
 	return Answer(status, retry_after=RETRY_AFTER if status in (429, 503) else None)
-
-
-def leave_connection() -> None:
-	"""Close the request's connection, with nothing left to commit on it.
-
-	Frappe would roll back after the answer: two statements for nothing, and an error page of its own in place of our
-	answer when the database is gone.
-	"""
-	if frappe.local.db:
-		with contextlib.suppress(*ANY_ERROR):
-			frappe.db.close()
-		frappe.local.db = None
 
 
 def _unexpected() -> Answer:
@@ -207,6 +193,7 @@ def find_device(push_key: str) -> PushDevice | None:
 	if cached:
 		return PushDevice(**cached)
 	device = _read_device(push_key)
+	frappe.db.rollback()  # intake wants a snapshot of its own
 	if device:
 		frappe.cache.set_value(_cache_key(push_key), asdict(device), expires_in_sec=REMEMBER_SECONDS)
 	return device

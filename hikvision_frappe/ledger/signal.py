@@ -17,7 +17,7 @@ ENQUEUED_KEY = "hikvision_drain_enqueued"
 DRAIN_JOB = "hikvision_frappe.attendance.loop.work_off"
 DRAIN_JOB_ID = "hikvision_drain"
 
-WAKE_SECONDS = 60  # a wake that nobody took is stale then
+MOST_NOTES = 100  # that nobody takes
 ALIVE_SECONDS = 10  # a drain says at least this often that it lives
 ENQUEUE_SECONDS = 3  # at most one job in this time
 
@@ -27,8 +27,9 @@ REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
 def wake_drain() -> None:
 	"""Say that new events are committed; never raises."""
 	try:
-		if not _ring():
-			_enqueue_at_most_every(ENQUEUE_SECONDS)
+		alive, enqueued = _ring()
+		if not alive and not enqueued:
+			_enqueue_once_in(ENQUEUE_SECONDS)
 	except REDIS_TROUBLE:
 		pass  # the scheduler's sweep finds the events
 	except Exception:
@@ -40,7 +41,9 @@ def wait_for_wake(seconds: float) -> bool:
 	deadline = time.monotonic() + seconds
 	try:
 		say_alive()
-		return frappe.cache.blpop([_key(WAKE_KEY)], timeout=seconds) is not None
+		woken = frappe.cache.blpop([_key(WAKE_KEY)], timeout=seconds) is not None
+		frappe.cache.delete_value(WAKE_KEY)  # one look finds the events of all notes
+		return woken
 	except REDIS_TROUBLE:
 		time.sleep(max(0.0, deadline - time.monotonic()))
 		return False
@@ -66,17 +69,19 @@ def enqueue_drain() -> None:
 		frappe.session.user = with_user
 
 
-def _ring() -> bool:
-	"""Leave one note, however many wait already; whether a drain lives to read it."""
+def _ring() -> tuple[bool, bool]:
+	"""Leave a note; whether a drain lives to read it, and whether a job was queued a moment ago."""
 	pipeline = frappe.cache.pipeline(transaction=False)
-	pipeline.lpush(_key(WAKE_KEY), b"1")
-	pipeline.ltrim(_key(WAKE_KEY), 0, 0)
-	pipeline.expire(_key(WAKE_KEY), WAKE_SECONDS)
 	pipeline.exists(_key(ALIVE_KEY))
-	return bool(pipeline.execute()[-1])
+	pipeline.exists(_key(ENQUEUED_KEY))
+	pipeline.lpush(_key(WAKE_KEY), b"1")
+	alive, enqueued, notes = pipeline.execute()
+	if notes > MOST_NOTES:
+		frappe.cache.ltrim(WAKE_KEY, 0, 0)
+	return bool(alive), bool(enqueued)
 
 
-def _enqueue_at_most_every(seconds: int) -> None:
+def _enqueue_once_in(seconds: int) -> None:
 	if frappe.cache.set(_key(ENQUEUED_KEY), b"1", nx=True, ex=seconds):
 		enqueue_drain()
 
