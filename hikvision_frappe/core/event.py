@@ -95,8 +95,7 @@ class AccessEvent:
 
 		Raises KeyError or ValueError when a required field is missing or malformed.
 		"""
-		known = {field.name for field in fields(cls)}
-		values = {key: value for key, value in plain.items() if key in known}
+		values = {key: value for key, value in plain.items() if key in _FIELDS}
 		values["kind"] = EventKind(values["kind"])
 		values["source"] = Source(values["source"])
 		values["time_quality"] = TimeQuality(values.get("time_quality", TimeQuality.EXACT))
@@ -107,6 +106,9 @@ class AccessEvent:
 	def retold(self, **changes: Any) -> AccessEvent:
 		"""The same event with some fields changed."""
 		return replace(self, **changes)
+
+
+_FIELDS = frozenset(field.name for field in fields(AccessEvent))
 
 
 def as_utc(moment: datetime) -> datetime:

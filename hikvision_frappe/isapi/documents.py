@@ -19,7 +19,6 @@ MAX_DIGITS = 20
 
 # What neither a database nor XML can hold: control characters, lone surrogates, noncharacters.
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-_LONG_NUMBER = re.compile(rb"\d{19}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n\x00"
 
@@ -46,9 +45,9 @@ def read_document(body: bytes) -> Tree:
 def read_plain_json(body: bytes) -> Tree:
 	"""The one JSON value of an ordinary body, fast; None when it needs the patience of ``read_document``.
 
-	That is: anything but strict JSON in UTF-8, several documents, numbers that do not fit into 64 bits.
+	That is: anything but strict JSON in UTF-8, or several documents. Integers of more than 64 bits become floats.
 	"""
-	if len(body) > MAX_BYTES or _LONG_NUMBER.search(body):
+	if len(body) > MAX_BYTES:
 		return None
 	try:
 		value: Tree = orjson.loads(body)
@@ -70,7 +69,7 @@ def read_json(text: str) -> Tree:
 
 def storable(text: str) -> str:
 	"""Text without what a database cannot hold: NUL, control characters, lone surrogates."""
-	return _UNSTORABLE.sub("", text)
+	return text if text.isprintable() else _UNSTORABLE.sub("", text)
 
 
 def _decode(body: bytes) -> str:
