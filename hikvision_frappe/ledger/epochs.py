@@ -88,9 +88,11 @@ def save(view: LedgerView, before: Mapping[str, list[SerialEpoch]]) -> None:
 		now = view.epochs[device]
 		added += [(device, epoch) for epoch in now[len(known) :]]
 		for old, new in zip(known, now, strict=False):
-			count = len(now) if new.number == 1 else 1
-			if new != old or (new.number == 1 and len(now) > len(known)):
-				changed[epoch_name(device, new.number)] = {**_values(new), "epochs": count}
+			values = _difference(_values(old), _values(new))
+			if new.number == 1 and len(now) > len(known):
+				values["epochs"] = len(now)
+			if values:
+				changed[epoch_name(device, new.number)] = values
 	_insert(added)
 	_update(changed)
 
@@ -131,6 +133,10 @@ def _update_statement(fields: tuple[str, ...], db_type: str) -> str:
 	for field in fields:
 		query = query.set(epoch[field], Parameter("%s"))
 	return str(query.get_sql())
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+	return {field: value for field, value in after.items() if value != before[field]}
 
 
 def _values(epoch: SerialEpoch) -> dict[str, Any]:

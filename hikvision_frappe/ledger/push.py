@@ -126,13 +126,14 @@ def authenticate(token: str) -> PushDevice:
 def _receive_from(device: PushDevice, notification: Notification) -> Answer:
 	try:
 		_admit(device, notification)
+		first_for_long = _count(device)
 		messages = _parse(device, notification)
 		_deliver(device, [message for message in messages if isinstance(message, AccessEvent)])
 	except Refusal as refusal:
-		if refusal.why:
-			_note(device, "refused", {"last_error": refusal.why})
+		if refusal.why and _is_due(device, "refusal"):
+			_note(device, {"last_error": refusal.why})
 		raise
-	_note_contact(device, messages)
+	_note_contact(device, messages, first_for_long)
 	body, content_type = acknowledgement(notification.body)
 	return Answer(200, body, content_type)
 
@@ -148,8 +149,6 @@ def _admit(device: PushDevice, notification: Notification) -> None:
 		raise Refusal(403, _("A push from {0} is outside the networks allowed.").format(notification.peer))
 	if max(notification.length or 0, len(notification.body)) > MAX_BODY:
 		raise Refusal(413, _("A push was larger than 4 MiB."))
-	if device.rate and _pushes_in_this_second(device) > device.rate:
-		raise Refusal(429, _("The device pushes faster than Hikvision Settings allow."))
 
 
 def _parse(device: PushDevice, notification: Notification) -> list[Message]:
@@ -233,35 +232,52 @@ def _cache_key(push_key: str) -> str:
 # Counting and noting: without Redis, a push is taken all the same.
 
 
-def _pushes_in_this_second(device: PushDevice) -> int:
-	"""A fixed window of one second over all web workers. nginx limits in front where Redis fails."""
+def _count(device: PushDevice) -> bool:
+	"""Count this push against the device's limit; whether it is the first one for NOTE_SECONDS.
+
+	The window is one second, common to all web workers. Where Redis fails, nginx still limits in front.
+	"""
+	key = frappe.cache.make_key(f"hikvision_push_rate:{device.name}:{int(time.time())}")
+	pipeline = frappe.cache.pipeline(transaction=False)
+	pipeline.incr(key)
+	pipeline.expire(key, 2)
+	pipeline.set(_noted_key(device, "event"), b"1", nx=True, ex=NOTE_SECONDS)
 	try:
-		pipeline = frappe.cache.pipeline(transaction=False)
-		key = frappe.cache.make_key(f"hikvision_push_rate:{device.name}:{int(time.time())}")
-		pipeline.incr(key)
-		pipeline.expire(key, 2)
-		return int(pipeline.execute()[0])
+		pushes, _expires, first = pipeline.execute()
 	except REDIS_TROUBLE:
-		return 0
+		return False
+	if device.rate and pushes > device.rate:
+		raise Refusal(429, _("The device pushes faster than Hikvision Settings allow."))
+	return bool(first)
 
 
-def _note_contact(device: PushDevice, messages: list[Message]) -> None:
-	now = now_datetime().replace(microsecond=0)
-	values: dict[str, Any] = {"connection_state": "Connected", "last_error": ""}
-	if any(isinstance(message, Heartbeat) for message in messages):
-		values["last_heartbeat"] = now
-		_note(device, "heartbeat", values)
-	if any(isinstance(message, AccessEvent) for message in messages):
-		values["last_event"] = now
-		_note(device, "event", values)
+def _note_contact(device: PushDevice, messages: list[Message], first_for_long: bool) -> None:
+	fields = set()
+	if first_for_long and any(isinstance(message, AccessEvent) for message in messages):
+		fields.add("last_event")
+	if any(isinstance(message, Heartbeat) for message in messages) and _is_due(device, "heartbeat"):
+		fields.add("last_heartbeat")
+	if fields:
+		now = now_datetime().replace(microsecond=0)
+		_note(device, {"connection_state": "Connected", "last_error": "", **dict.fromkeys(fields, now)})
 
 
-def _note(device: PushDevice, kind: str, values: dict[str, Any]) -> None:
-	"""Show it on the device's form, at most every NOTE_SECONDS for each kind; losing a note harms nobody."""
-	key = frappe.cache.make_key(f"hikvision_push_noted:{device.name}:{kind}")
+def _is_due(device: PushDevice, kind: str) -> bool:
+	"""Whether nothing of the kind was noted for NOTE_SECONDS."""
 	try:
-		if frappe.cache.set(key, b"1", nx=True, ex=NOTE_SECONDS):
-			frappe.db.set_value("Hikvision Device", device.name, values, update_modified=False)
-			frappe.db.commit()  # nosemgrep: the events are committed already, and a GET would roll the note back
-	except (*REDIS_TROUBLE, *PASSING):
+		return bool(frappe.cache.set(_noted_key(device, kind), b"1", nx=True, ex=NOTE_SECONDS))
+	except REDIS_TROUBLE:
+		return False
+
+
+def _note(device: PushDevice, values: dict[str, Any]) -> None:
+	"""Show it on the device's form; losing a note harms nobody."""
+	try:
+		frappe.db.set_value("Hikvision Device", device.name, values, update_modified=False)
+		frappe.db.commit()  # nosemgrep: the events are committed already, and no one commits after a refusal
+	except PASSING:
 		frappe.db.rollback()
+
+
+def _noted_key(device: PushDevice, kind: str) -> bytes:
+	return bytes(frappe.cache.make_key(f"hikvision_push_noted:{device.name}:{kind}"))
