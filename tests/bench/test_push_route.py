@@ -347,6 +347,18 @@ def test_a_database_that_is_gone_is_503_with_an_empty_body(device: Any) -> None:
 	assert serials() == [1, 2]
 
 
+def test_a_kept_connection_that_the_server_has_closed_costs_no_push(server: WebServer, device: Any) -> None:
+	for serial_no in range(1, 9):
+		assert server.post(path_of(device), as_json(serial_no)).status == 200
+	own = frappe.db.sql("select connection_id()")[0][0]
+	for row in frappe.db.sql("show processlist", as_dict=True):
+		if row.Id != own and row.User == frappe.conf.db_name:
+			frappe.db.sql(f"kill {int(row.Id)}")
+	for serial_no in range(9, 17):
+		assert server.post(path_of(device), as_json(serial_no)).status == 200
+	assert serials() == list(range(1, 17))
+
+
 def test_a_fault_of_ours_is_500_with_an_empty_body_and_a_log_without_the_token(
 	server: WebServer, device: Any
 ) -> None:
