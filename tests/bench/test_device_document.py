@@ -121,7 +121,9 @@ def test_a_device_with_events_cannot_be_deleted_and_one_without_leaves_nothing()
 		used.delete()
 	unused.delete()
 	assert not frappe.get_all("Hikvision Serial Epoch", {"device": unused.name})
-	assert not frappe.db.sql("select 1 from __Auth where doctype = 'Hikvision Device' and name = %s", unused.name)
+	assert not frappe.db.sql(
+		"select 1 from __Auth where doctype = 'Hikvision Device' and name = %s", unused.name
+	)
 
 
 def test_the_push_port_address_is_checked() -> None:
