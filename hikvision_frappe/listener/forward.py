@@ -18,12 +18,13 @@ logger = logging.getLogger("hikvision.forward")
 
 @dataclass(frozen=True, slots=True)
 class ForwardSettings:
-	"""batch: most events in one delivery. gather: seconds between batches that are not
-	full, so that they grow under load; the first after a quiet time leaves at once. Waits after a
-	failure go from ``least_wait`` to ``most_wait`` seconds."""
+	"""batch: most events in one delivery. gather: seconds between deliveries under load, so that they grow; after
+	one of fewer than ``company`` events the next waits for less. Waits after a failure go from ``least_wait`` to
+	``most_wait`` seconds."""
 
 	batch: int = 500
 	gather: float = 0.15
+	company: int = 20
 	least_wait: float = 1.0
 	most_wait: float = 30.0
 
@@ -51,7 +52,7 @@ class Forwarder:
 				continue
 			delivered = await self._forward_batch()
 			if delivered < self._settings.batch and not self._finishing.is_set():
-				await asyncio.sleep(self._settings.gather)
+				await asyncio.sleep(self._settings.gather * min(1.0, delivered / self._settings.company))
 
 	def finish(self) -> None:
 		"""Let ``run`` end as soon as the spool is empty."""
