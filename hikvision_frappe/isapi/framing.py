@@ -8,7 +8,8 @@ What is relied upon instead:
 
 * The delimiter is a line that begins with two dashes, as the body itself shows it; case does not count.
 * A body that begins with ``{``, ``[`` or ``<`` ends where its JSON value or root element ends, so it is given away
-  with its last byte; no Content-Length is needed. If it never ends, the next delimiter ends it.
+  with its last byte; no Content-Length is needed. If it never ends, the next delimiter ends it, even one that the
+  broken body runs into without a line end between them. (Never within a picture: there it may be the picture's.)
 * Any other body (a picture) ends at its Content-Length when a delimiter or a nested header block follows there, and
   otherwise at the next delimiter.
 * Between bodies, header blocks may be nested and repeated; those after the last delimiter count.
@@ -37,6 +38,9 @@ _DELIMITER_NAME = re.compile(rb"--[0-9A-Za-z'()+_,./:=?<> -]+")
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTENT_LENGTH = re.compile(r"\d{1,12}", re.ASCII)
 _NESTED_HEADER = b"content-type: multipart/"
+# What may follow a delimiter's name on its line, up to where it has been read.
+_LINE_REST = rb"-{0,2}[ \t\r]{0,8}(?:\n|\Z)"
+_NEVER = re.compile(rb"(?!)")
 # A body may be followed by its own line end and by an empty line.
 _LONGEST_LINE_END = 4
 
@@ -70,6 +74,7 @@ class PartFramer:
 		"_closing",
 		"_crlf",
 		"_delimiter",
+		"_delimiter_anywhere",
 		"_headers",
 		"_known",
 		"_max_part_bytes",
@@ -90,6 +95,7 @@ class PartFramer:
 		self._headers: dict[str, str] = {}
 		self._scanner: DocumentScanner | None = None
 		self._delimiter = b""
+		self._delimiter_anywhere = _NEVER  # the delimiter and its line's end, in any case
 		self._known = False  # the delimiter has been seen twice
 		self._crlf = True  # line ends of the last header block
 		self._closing = False
@@ -168,14 +174,19 @@ class PartFramer:
 				self._state = _State.SNIFF
 				self._crlf = line.endswith(b"\r")
 		elif name := _delimiter_name(line):
-			self._known = name == self._delimiter
-			self._delimiter = name
+			self._learn(name)
 			self._headers = {}
 			self._searched = following
 		elif not self._take_header(line):
 			self._lose()
 			return
 		self._start = following
+
+	def _learn(self, name: bytes) -> None:
+		self._known = name == self._delimiter
+		if not self._known:
+			self._delimiter = name
+			self._delimiter_anywhere = re.compile(re.escape(name) + _LINE_REST, re.IGNORECASE)
 
 	def _take_header(self, line: bytes) -> bool:
 		name, colon, value = line.partition(b":")
@@ -255,6 +266,8 @@ class PartFramer:
 			return self._finish(end)
 		if ends_here is False:
 			self._state = _State.SEARCH
+		elif self._closing:
+			self._lose()  # broken off, or its length was wrong and events stand behind it
 		return None
 
 	def _read_until_delimiter(self) -> Part | None:
@@ -331,19 +344,36 @@ class PartFramer:
 			self._searched = position + 1
 
 	def _next_dashes(self) -> int | None:
-		"""Where the next line beginning with two dashes starts: after a line feed, or at the body's start."""
+		"""Where the next line that may be a delimiter starts."""
 		at_start = self._state is _State.SEARCH and self._searched == self._start
 		if at_start and self._buffer.startswith(b"--", self._start):
 			return self._start
 		found = self._buffer.find(b"\n--", max(self._searched - 1, self._start))
-		if found >= 0:
-			return found + 1
-		self._searched = max(self._searched, len(self._buffer) - 2)
-		return None
+		after_line = found + 1 if found >= 0 else None
+		attached = self._attached_delimiter(after_line)
+		if attached is not None:
+			return attached
+		if after_line is None:
+			self._searched = max(self._searched, len(self._buffer) - 2 - self._dashes_begun())
+		return after_line
+
+	def _attached_delimiter(self, before: int | None) -> int | None:
+		"""Where the known delimiter follows a broken body without a line end; not looked for within pictures."""
+		if self._state is _State.SEARCH:
+			return None
+		end = len(self._buffer) if before is None else before
+		match = self._delimiter_anywhere.search(self._buffer, max(self._searched, self._start), end)
+		return match.start() if match else None
 
 	def _dashes_begun(self) -> int:
 		"""How many bytes at the buffer's end may belong to the next delimiter line."""
-		return 1 if not self._closing and self._buffer.endswith(b"\n-", self._start) else 0
+		if self._closing:
+			return 0
+		if self._state is _State.SEARCH:
+			return 1 if self._buffer.endswith(b"\n-", self._start) else 0
+		name = self._delimiter or b"--"
+		tail = bytes(self._buffer[max(self._start, len(self._buffer) - len(name) + 1) :]).lower()
+		return next((size for size in range(len(tail), 0, -1) if tail.endswith(name[:size])), 0)
 
 	def _is_delimiter(self, line: bytes) -> bool:
 		name = _delimiter_name(line)

@@ -115,7 +115,22 @@ def test_pictures_broken_off_at_any_byte_give_a_prefix_too(pictures, data):
 	stream = writer.begin() + b"".join(writer.part(content) for content in contents)
 	position = data.draw(st.integers(0, len(stream)))
 	found = bodies(framed([stream[:position]]))
-	assert found == contents[: len(found)]
+	whole = [
+		content for content, end in zip(contents, ends_of(contents, writer), strict=True) if end <= position
+	]
+	assert found[: len(whole)] == whole
+	for body in found[len(whole) :]:  # what stands behind a delimiter of the broken picture's own
+		assert body in contents[len(whole)]
+
+
+def ends_of(contents, writer):
+	"""Where each body ends in the stream of a writer."""
+	ends, at = [], len(writer.begin())
+	for content in contents:
+		part = writer.part(content)
+		ends.append(at + part.rindex(content) + len(content))
+		at += len(part)
+	return ends
 
 
 def test_an_event_is_given_away_with_its_last_byte():
@@ -177,6 +192,45 @@ def test_a_byte_order_mark_is_not_part_of_the_text():
 def test_broken_json_ends_at_the_next_delimiter_and_the_next_event_is_whole():
 	stream = StreamWriter().begin() + StreamWriter().part(EVENT[:-30]) + StreamWriter().part(EVENT)
 	assert bodies(framed([stream])) == [EVENT[:-30], EVENT]
+
+
+@given(writers, texts, st.integers(0, 3000), st.lists(texts, min_size=1, max_size=3), positions)
+def test_a_body_that_breaks_off_right_before_a_delimiter_costs_no_other_event(
+	writer, broken, length, good, where
+):
+	"""No line end stands between the broken body and the delimiter."""
+	writer.delimiter_first = False
+	broken = broken[: length % len(broken)]
+	head = b"Content-Type: application/json" + writer.newline * 2
+	stream = writer.begin() + writer.part(HEARTBEAT) + head + broken + writer.delimiter
+	stream += b"".join(writer.part(text) for text in good)
+	assert bodies(framed(cut(stream, where)))[-len(good) :] == good
+
+
+@given(writers, st.binary(max_size=60), st.lists(texts, min_size=1, max_size=3), positions)
+def test_a_line_that_is_no_header_costs_no_other_event(writer, rubbish, good, where):
+	writer.delimiter_first = False
+	rubbish = b"Content-Type application json" + writer.newline * 2 + b"{" + rubbish.replace(b"-", b"")
+	stream = writer.begin() + rubbish + writer.delimiter + b"".join(writer.part(text) for text in good)
+	assert bodies(framed(cut(stream, where))) == good
+
+
+def test_a_delimiter_within_a_text_of_json_is_text():
+	text = event_body(name="--MIME_boundary", indent=None)
+	for body in (text, text.replace(b'y"', b'y--"')):
+		stream = StreamWriter().begin() + StreamWriter().part(body) + StreamWriter().part(EVENT)
+		for position in range(len(stream)):
+			assert bodies(framed([stream[:position], stream[position:]])) == [body, EVENT]
+
+
+@pytest.mark.parametrize("step", [1, 1000, 100_000])
+def test_events_behind_a_picture_that_is_shorter_than_it_says_are_told_at_the_end_at_the_latest(step):
+	writer = StreamWriter()
+	stream = writer.begin() + writer.part(EVENT)
+	stream += writer.part(b"\xff\xd8 a short picture", "image/jpeg", length=50_000)
+	stream += writer.part(event_body(2)) + writer.part(event_body(3))
+	chunks = [stream[start : start + step] for start in range(0, len(stream), step)]
+	assert bodies(framed(chunks)) == [EVENT, event_body(2), event_body(3)]
 
 
 def test_rubbish_is_counted_and_does_not_stop_the_stream():
