@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import frappe
 from frappe.utils import get_datetime, now_datetime
 
+from hikvision_frappe.ledger.signal import REDIS_TROUBLE
 from hikvision_frappe.listener.site import ListenerReport
 
 KEY = "hikvision_listeners"
@@ -23,12 +25,14 @@ def remember_listener(report: ListenerReport) -> None:
 		"push_address": report.push_address,
 		"spool_depth": report.spool_depth,
 	}
-	frappe.cache.hset(KEY, report.listener, note)
+	with suppress(*REDIS_TROUBLE):
+		frappe.cache.hset(KEY, report.listener, note)
 
 
 def forget_listener(name: str) -> None:
 	"""A listener that stopped cleanly is gone at once."""
-	frappe.cache.hdel(KEY, name)
+	with suppress(*REDIS_TROUBLE):
+		frappe.cache.hdel(KEY, name)
 
 
 def live_listeners() -> list[dict[str, Any]]:

@@ -6,9 +6,8 @@ REPEATABLE READ would otherwise never show a changed setting.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import wraps
 from typing import Any, TypeVar
@@ -23,9 +22,16 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.ledger import intake
 from hikvision_frappe.ledger.addresses import device_address
-from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
+from hikvision_frappe.ledger.database_errors import (
+	ANY_ERROR,
+	INTERFACE_ERROR,
+	INTERNAL_ERROR,
+	OPERATIONAL_ERROR,
+)
+from hikvision_frappe.ledger.devices import CONFIG_FIELDS, config_revision, networks_of
 from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
 from hikvision_frappe.listener.site import (
+	ConnectionState,
 	Delivery,
 	DeviceConfig,
 	DeviceReport,
@@ -36,23 +42,13 @@ from hikvision_frappe.listener.site import (
 
 T = TypeVar("T")
 
-# What a listener must know of a device: a change in one of these is a reason to connect anew.
-CONFIG_FIELDS = (
-	"title",
-	"enabled",
-	"mode",
-	"host",
-	"port",
-	"tls_mode",
-	"tls_fingerprint",
-	"user",
-	"time_zone",
-	"trust_offset",
-	"push_key",
-	"push_secret_hash",
-	"source_networks",
-	"serial_number",
-)
+# What can be wrong with one row, however it got there: a password under another key, a zone, mode or network that
+# does not exist. None of it comes from the database.
+UNUSABLE = (ValueError, LookupError, frappe.ValidationError)
+
+
+class PasswordUnreadable(frappe.ValidationError):
+	"""A password was encrypted with another key: the site was restored without its site_config.json."""
 
 
 def transaction(method: Callable[..., T]) -> Callable[..., T]:
@@ -102,6 +98,7 @@ class FrappeSite:
 			str, tuple[str, DeviceAddress]
 		] = {}  # by device: revision and what it decrypted to
 		self._reported: dict[str, DeviceReport] = {}
+		self._stored_serials: dict[str, str] = {}  # by device, as the rows had them when last read
 		self._learned: dict[str, str] = {}  # by device: the serial number that this listener was first to see
 
 	def connect(self) -> None:
@@ -117,8 +114,10 @@ class FrappeSite:
 		frappe.db.rollback()  # a fresh snapshot
 
 	def disconnect(self) -> None:
+		"""Forget the connection, whatever state it is in; a lost one may refuse to be closed."""
 		self._connected = False
-		frappe.destroy()
+		with suppress(*ANY_ERROR):
+			frappe.destroy()
 
 	@transaction
 	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
@@ -127,9 +126,20 @@ class FrappeSite:
 		rows = frappe.get_all(
 			"Hikvision Device",
 			filters={"enabled": 1},
-			fields=["name", "modified", "leased_by", *CONFIG_FIELDS],
+			fields=["name", "modified", "leased_by", "connection_state", "last_error", *CONFIG_FIELDS],
 		)
-		return [self._config(row, listener) for row in rows]
+		self._stored_serials = {row.name: row.serial_number or "" for row in rows}
+		configs = [self._config_or_none(row, listener) for row in rows]
+		return [config for config in configs if config]
+
+	def _config_or_none(self, row: Any, listener: str) -> DeviceConfig | None:
+		"""None for a device whose row cannot be used: its form says so, and the others go on."""
+		try:
+			return self._config(row, listener)
+		except UNUSABLE as error:
+			frappe.clear_messages()
+			_say_unusable(row, error)
+			return None
 
 	def _config(self, row: Any, listener: str) -> DeviceConfig:
 		address = self._address(row)
@@ -142,7 +152,7 @@ class FrappeSite:
 			leased=row.leased_by == listener,
 			push_key=row.push_key or "",
 			push_secret_hash=row.push_secret_hash or "",
-			networks=tuple((row.source_networks or "").split()),
+			networks=networks_of(row.source_networks),
 			serial_number=row.serial_number or "",
 		)
 
@@ -155,8 +165,8 @@ class FrappeSite:
 		known = self._addresses.get(row.name)
 		if known and known[0] == str(row.modified):
 			return known[1]
-		password = get_decrypted_password("Hikvision Device", row.name, raise_exception=False) or ""
-		address = device_address(row, password)
+		address = device_address(row, _password(row))
+		ZoneInfo(address.zone)  # raises where it would be too late otherwise: at the first event
 		self._addresses[row.name] = (str(row.modified), address)
 		return address
 
@@ -174,15 +184,22 @@ class FrappeSite:
 		if not changed:
 			return
 		zone = ZoneInfo(frappe.utils.get_system_timezone())
-		updates = {each.device: state_values(each, zone) | self._identity_values(each) for each in changed}
+		claims: dict[str, str] = {}
+		updates = {
+			each.device: state_values(each, zone) | self._identity_values(each, claims) for each in changed
+		}
 		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
 		self._announce(changed)
 		self._reported.update({each.device: each for each in changed})
 
-	def _identity_values(self, report: DeviceReport) -> dict[str, Any]:
-		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice."""
-		before, identity = self._reported.get(report.device), report.identity
-		if identity is None or (before and before.identity == identity):
+	def _identity_values(self, report: DeviceReport, claims: dict[str, str]) -> dict[str, Any]:
+		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice.
+
+		claims: which device of this report each new serial number goes to. One document of two is refused here, where
+		the unique key would refuse the report of all devices.
+		"""
+		identity = report.identity
+		if identity is None or self._is_stored(report):
 			return {}
 		owners = dict(
 			frappe.get_all(
@@ -195,9 +212,11 @@ class FrappeSite:
 		expected = owners.pop(report.device, None)
 		if expected and expected != identity.serial_number:
 			return {}  # another terminal answered; the report's error says so
-		if owners and identity.serial_number:
-			title = frappe.db.get_value("Hikvision Device", next(iter(owners)), "title")
-			return {"last_error": _("This terminal is already registered as {0}.").format(title)}
+		if identity.serial_number:
+			first = claims.setdefault(identity.serial_number, report.device)
+			if owner := next(iter(owners), first if first != report.device else None):
+				title = frappe.db.get_value("Hikvision Device", owner, "title")
+				return {"last_error": _("This terminal is already registered as {0}.").format(title)}
 		if not expected:
 			self._learned[report.device] = identity.serial_number
 		return {
@@ -206,6 +225,13 @@ class FrappeSite:
 			"model": identity.model,
 			"firmware": identity.firmware,
 		}
+
+	def _is_stored(self, report: DeviceReport) -> bool:
+		"""Whether we told this identity before and nobody has made the document forget it since."""
+		before = self._reported.get(report.device)
+		if before is None or before.identity != report.identity:
+			return False
+		return self._stored_serials.get(report.device, "") == report.identity.serial_number
 
 	def _announce(self, changed: Sequence[DeviceReport]) -> None:
 		"""Tell open forms and lists whose connection state changed; numbers alone are not worth a message."""
@@ -219,7 +245,6 @@ class FrappeSite:
 
 	@transaction
 	def release(self, listener: str) -> None:
-		forget_listener(listener)
 		device = frappe.qb.DocType("Hikvision Device")
 		(
 			frappe.qb.update(device)
@@ -227,19 +252,36 @@ class FrappeSite:
 			.set(device.leased_until, None)
 			.where(device.leased_by == listener)
 		).run()
+		forget_listener(listener)
 
 	def close(self) -> None:
 		if self._connected:
 			self.disconnect()
 
 
-def config_revision(device: Mapping[str, Any], password: str, key: str) -> str:
-	"""A short text that changes whenever the configuration or the password does, and not with the state.
+def _password(row: Any) -> str:
+	"""The password to log in with; a device that pushes is not logged in to."""
+	if row.mode != "Stream":
+		return ""
+	try:
+		return get_decrypted_password("Hikvision Device", row.name, raise_exception=False) or ""
+	except frappe.ValidationError:
+		raise PasswordUnreadable(
+			_("The stored password cannot be read with this site's encryption key. Enter it again.")
+		) from None
 
-	key: any secret of the site, so that the revision tells nothing of the password.
-	"""
-	text = "\0".join(str(device.get(field) or "") for field in CONFIG_FIELDS)
-	return hmac.new(key.encode(), f"{text}\0{password}".encode(), hashlib.sha256).hexdigest()[:16]
+
+def _say_unusable(row: Any, error: Exception) -> None:
+	"""Show on the device's form why the listener leaves it alone; written once, not at every reading."""
+	if isinstance(error, PasswordUnreadable):
+		text = str(error)
+	else:
+		text = _("The settings of this device cannot be used ({0}). Correct and save them.").format(
+			type(error).__name__
+		)
+	if (row.connection_state, row.last_error) != (ConnectionState.STOPPED.value, text):
+		values = {"connection_state": ConnectionState.STOPPED.value, "last_error": text}
+		frappe.db.set_value("Hikvision Device", row.name, values, update_modified=False)
 
 
 def lease_streams(listener: str, now: datetime, until: datetime) -> None:
