@@ -22,6 +22,7 @@ def _installed_drivers() -> list[ModuleType]:
 DRIVERS = _installed_drivers()
 
 ANY_ERROR: tuple[type[Exception], ...] = tuple(driver.Error for driver in DRIVERS)
+DATA_ERROR: tuple[type[Exception], ...] = tuple(driver.DataError for driver in DRIVERS)
 INTEGRITY_ERROR: tuple[type[Exception], ...] = tuple(driver.IntegrityError for driver in DRIVERS)
 INTERFACE_ERROR: tuple[type[Exception], ...] = tuple(driver.InterfaceError for driver in DRIVERS)
 INTERNAL_ERROR: tuple[type[Exception], ...] = tuple(driver.InternalError for driver in DRIVERS)

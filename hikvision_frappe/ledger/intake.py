@@ -23,7 +23,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.core.identity import LedgerView, Outcome, Placement, place
 from hikvision_frappe.core.states import EventState
 from hikvision_frappe.ledger import epochs, rows
-from hikvision_frappe.ledger.database_errors import ANY_ERROR, INTEGRITY_ERROR
+from hikvision_frappe.ledger.database_errors import ANY_ERROR, DATA_ERROR, INTEGRITY_ERROR
 from hikvision_frappe.ledger.signal import wake_drain
 from hikvision_frappe.listener.site import Delivery
 
@@ -33,6 +33,7 @@ ATTEMPTS = 5
 
 UNKNOWN_DEVICE = "no device with this key"
 DISABLED_DEVICE = "the device is disabled"
+NOT_STORABLE = "the database cannot store one of its values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,37 @@ def deliver(
 	sound = {position: event for position, event in enumerate(events) if position not in malformed}
 	if sound and not fresh:
 		_begin_afresh()
-	committed = _deliver_sound(sound, checked, settings) if sound else Committed()
+	committed = _deliver_storable(sound, checked, settings) if sound else Committed()
 	if committed.awaiting:
 		wake_drain()
 	return Delivery(committed.new, committed.known, {**malformed, **committed.refused})
+
+
+def _deliver_storable(
+	events: Mapping[int, AccessEvent], checked: Collection[str], settings: IntakeSettings | None
+) -> Committed:
+	"""Where the database refuses a value, halve the batch until only the event that holds it is refused.
+
+	``rows.defect`` knows the table as we made it; a site may have narrowed a column. One event must not keep the
+	sender's whole spool waiting.
+	"""
+	try:
+		return _deliver_sound(events, checked, settings)
+	except DATA_ERROR:
+		if len(events) == 1:
+			return Committed(refused=dict.fromkeys(events, NOT_STORABLE))
+	positions = list(events)
+	middle = len(positions) // 2
+	first, second = (
+		_deliver_storable({position: events[position] for position in half}, checked, settings)
+		for half in (positions[:middle], positions[middle:])
+	)
+	return Committed(
+		first.new + second.new,
+		first.known + second.known,
+		first.awaiting + second.awaiting,
+		{**first.refused, **second.refused},
+	)
 
 
 def _deliver_sound(

@@ -30,8 +30,8 @@ IDENTITY_FIELDS = (
 	"card_no",
 	"occurred_text",
 )
-# Of what a device says, the texts that decide who it was must fit; the others are cut.
-LENGTHS = {"person": 64, "card_no": 64}
+# Of what a device says, the texts that decide who and which record it was must fit; the others are cut.
+LENGTHS = {"person": 64, "card_no": 64, "hardware": 140}
 CUT = {
 	"person_name": 140,
 	"occurred_text": 64,

@@ -23,7 +23,13 @@ from hypothesis import strategies as st
 from hikvision_frappe.core.event import EventKind, Source, TimeQuality
 from hikvision_frappe.core.states import EventState
 from hikvision_frappe.ledger.database_errors import ANY_ERROR
-from hikvision_frappe.ledger.intake import DISABLED_DEVICE, UNKNOWN_DEVICE, deliver, read_settings
+from hikvision_frappe.ledger.intake import (
+	DISABLED_DEVICE,
+	NOT_STORABLE,
+	UNKNOWN_DEVICE,
+	deliver,
+	read_settings,
+)
 from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device, create_test_employee, make_event, make_events
 
@@ -133,6 +139,7 @@ def test_unknown_and_disabled_devices_are_refused_and_the_others_committed(devic
 		{"serial_no": 2**63},
 		{"serial_no": -1},
 		{"major": 2**31},
+		{"hardware": "H" * 141},
 		{"occurred_at": datetime(9999, 12, 31, tzinfo=timezone.utc)},
 	],
 )
@@ -144,6 +151,24 @@ def test_what_the_table_would_cut_or_clip_is_refused_with_a_reason(
 	assert list(delivery.refused) == [0]
 	assert delivery.refused[0]
 	assert serials(device) == [2]
+
+
+@pytest.fixture
+def narrowed_column() -> Iterator[None]:
+	"""A site that made a column of ours shorter than we believe."""
+	frappe.db.sql_ddl("alter table `tabAccess Event` modify verify_mode varchar(10)")
+	yield
+	frappe.db.sql_ddl("alter table `tabAccess Event` modify verify_mode varchar(64)")
+
+
+def test_an_event_that_the_database_refuses_holds_up_no_other(device: str, narrowed_column: None) -> None:
+	batch = [
+		make_event(device, number, verify_mode="cardOrFaceOrFp" if number == 7 else "face")
+		for number in range(1, 21)
+	]
+	delivery = deliver(batch)
+	assert delivery.refused == {6: NOT_STORABLE} and delivery.new == 19
+	assert serials(device) == [number for number in range(1, 21) if number != 7]
 
 
 def test_texts_that_decide_nothing_are_cut_and_cleaned(device: str) -> None:
