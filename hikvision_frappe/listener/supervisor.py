@@ -19,6 +19,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.client import new_session
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
+from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
 from hikvision_frappe.listener.reporter import ReportFilter
@@ -53,9 +54,10 @@ class ListenerSettings:
 	push_port, status_port: NO_PORT for none, ANY_PORT for a free one. name: identifies this listener in leases;
 	"" makes it from the host and the spool's path, so that a restarted listener keeps its devices.
 	lease_seconds: after so long without renewal another listener may take a device over; poll_seconds: how often
-	devices are read again and leases renewed. handshakes: how many streams log in at the same time. pulse_seconds:
-	how long events of a busy listener wait for each other. stop_seconds:
-	how long a clean stop waits for the site to take what is spooled. show_names: persons on the status page.
+	devices are read again and leases renewed. handshakes: how many streams log in at the same time;
+	handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how long events of
+	a busy listener wait for each other. stop_seconds: how long a clean stop waits for the site to take what is
+	spooled. show_names: persons on the status page.
 	"""
 
 	spool_path: Path
@@ -69,6 +71,7 @@ class ListenerSettings:
 	report_seconds: float = 5.0
 	stop_seconds: float = 10.0
 	handshakes: int = 64
+	handshake_patience: float = 2.0
 	pulse_seconds: float = 0.1
 	spool_max_bytes: int = 2 * 1024**3
 	spool_interval: float = 0.006
@@ -314,7 +317,7 @@ class StreamKeeper:
 			parts.intake,
 			self._session,
 			Terminals(),
-			asyncio.Semaphore(settings.handshakes),
+			Handshakes(settings.handshakes, settings.handshake_patience),
 			Pulse(settings.pulse_seconds),
 			settings.stream,
 		)
@@ -327,12 +330,19 @@ class StreamKeeper:
 		}
 		await self._stop(
 			key
-			for key, (revision, _) in self._running.items()
-			if key not in wanted or wanted[key].revision != revision
+			for key, (revision, task) in self._running.items()
+			if key not in wanted or wanted[key].revision != revision or self._has_died(key, task)
 		)
 		for device in wanted.values():
 			if device.key not in self._running:
 				self._start(device)
+
+	def _has_died(self, key: str, task: asyncio.Task[None]) -> bool:
+		"""Whether a stream ended although no person is needed; it should not, and is begun again if it does."""
+		died = task.done() and self._tracks[key].state is not ConnectionState.STOPPED
+		if died:
+			logger.error("device %s: its stream ended by itself and is begun again", key)
+		return died
 
 	async def stop_all(self) -> None:
 		await self._stop(self._running)

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from listener_support import SECRET, a_device, push_body, until
-from running import QUICK_STREAMS, Running, quick, streaming
+from running import Running, quick, streaming
 
 from hikvision_frappe.listener.local_site import LocalSite
 from hikvision_frappe.listener.reporter import ReportFilter
@@ -295,6 +295,20 @@ async def start_listener(
 async def test_terminals_that_accept_and_never_answer_keep_no_other_out(tmp_path: Path) -> None:
 	async with SimulatedDevice(PROFILES["k1t344"]) as good, SimulatedDevice(PROFILES["k1t344"]) as mute:
 		mute.faults.mute = True
-		devices = [streaming(mute, f"mute{number}") for number in range(6)] + [streaming(good, "good")]
-		async with Running(tmp_path, devices, handshakes=8, stream=QUICK_STREAMS) as it:
+		devices = [streaming(mute, f"mute{number}") for number in range(20)] + [streaming(good, "good")]
+		async with Running(tmp_path, devices, handshakes=4, handshake_patience=0.1) as it:
 			await it.until_state(ConnectionState.CONNECTED, "good")
+
+
+async def test_a_stream_that_ended_by_itself_is_begun_again(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"]) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		(stream,) = [task for task in asyncio.all_tasks() if task.get_name() == "stream gate"]
+		stream.cancel()
+		device.make_pass("1")
+		await until(lambda: stream.done() and device.open_streams == 1)
+		device.make_pass("2")
+		await it.until_stored(2)
