@@ -115,6 +115,13 @@ class AlertStream:
 			raise StopAsyncIteration
 		return data
 
+	def at_hand(self) -> bytes:
+		"""What has come and was not read yet, for one who will not wait for more; nothing of a broken stream."""
+		first, self._first = self._first, b""
+		with suppress(Exception):  # whatever broke the stream
+			return first + self._response.content.read_nowait()
+		return first
+
 
 class DeviceClient:
 	"""A logged-in user of one device. Requests are made one at a time; the stream runs beside them.

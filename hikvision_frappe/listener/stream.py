@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +14,7 @@ import aiohttp
 
 from hikvision_frappe.core.event import Source
 from hikvision_frappe.isapi.answers import DeviceInfo
-from hikvision_frappe.isapi.client import DeviceClient
+from hikvision_frappe.isapi.client import AlertStream, DeviceClient
 from hikvision_frappe.isapi.errors import (
 	AccountLocked,
 	BadAnswer,
@@ -34,6 +34,7 @@ from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_document
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
+from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
 from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, DeviceIdentityReport
@@ -105,13 +106,13 @@ class Terminals:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-	"""What all streams of a listener share. handshakes: bounds how many log in at the same time. pulse: when what
-	they have read is parsed and stored."""
+	"""What all streams of a listener share. handshakes: who may log in now. pulse: when what they have read is parsed
+	and stored."""
 
 	intake: Intake
 	session: aiohttp.ClientSession
 	terminals: Terminals
-	handshakes: asyncio.Semaphore
+	handshakes: Handshakes
 	pulse: Pulse
 	settings: StreamSettings
 
@@ -214,7 +215,7 @@ class DeviceStream:
 	async def _hold(self) -> None:
 		"""Log in, open the stream and read it to its end, which is always an IsapiError."""
 		async with AsyncExitStack() as exits:
-			async with self._around.handshakes:
+			async with self._around.handshakes.turn():
 				info = await self._client.device_info()
 				self._recognise(info)
 				await self._compare_clocks()
@@ -254,7 +255,7 @@ class DeviceStream:
 		self._silence.begin(asyncio.get_running_loop().time())
 		logger.info("device %s: connected", self._config.key)
 
-	async def _listen(self, chunks: AsyncIterator[bytes], context: ParseContext) -> None:
+	async def _listen(self, chunks: AlertStream, context: ParseContext) -> None:
 		"""Read in a task of its own, so that this one can watch for silence."""
 		loop = asyncio.get_running_loop()
 		reading = asyncio.create_task(self._read(chunks, context))
@@ -282,30 +283,46 @@ class DeviceStream:
 		await self._client.device_info()
 		self._silence.probed(loop.time())
 
-	async def _read(self, chunks: AsyncIterator[bytes], context: ParseContext) -> None:
+	async def _read(self, chunks: AlertStream, context: ParseContext) -> None:
 		framer = PartFramer()
 		async for chunk in chunks:
-			if len(chunk) < MUCH_BYTES:
-				await self._around.pulse.wait()
-			await self._take(framer.feed(chunk), context)
+			try:
+				if len(chunk) < MUCH_BYTES:
+					await self._around.pulse.wait()
+			except asyncio.CancelledError:
+				await self._take_last(self._parts(framer, chunk + chunks.at_hand()), context)
+				raise
+			await self._take(self._parts(framer, chunk), context)
 		await self._take(framer.close(), context)
 
+	def _parts(self, framer: PartFramer, data: bytes) -> list[Part]:
+		before = framer.resyncs
+		parts = framer.feed(data)
+		self._track.malformed += framer.resyncs - before
+		return parts
+
 	async def _take(self, parts: Sequence[Part], context: ParseContext) -> None:
-		messages: list[Message] = []
-		for part in parts:
-			messages += self._understand(part, context)
+		messages = self._messages(parts, context)
 		heartbeats = sum(isinstance(message, Heartbeat) for message in messages)
 		self._silence.heard(asyncio.get_running_loop().time(), heartbeats)
 		if messages:
 			await self._store_patiently(messages)
 
+	async def _take_last(self, parts: Sequence[Part], context: ParseContext) -> None:
+		"""Store, if that can be done, what had come when we were told to stop: not every device tells it again."""
+		with suppress(SpoolUnavailable):
+			await self._around.intake.store(self._track, self._messages(parts, context))
+
+	def _messages(self, parts: Sequence[Part], context: ParseContext) -> list[Message]:
+		return [message for part in parts for message in self._understand(part, context)]
+
 	def _understand(self, part: Part, context: ParseContext) -> list[Message]:
-		if part.headers.get("content-type", "").startswith("image/"):
-			return []
+		"""The messages of a part, whatever it calls itself; a picture has none."""
 		try:
 			return parse_document(part.body, context, utc_now())
 		except MalformedPayload:
-			self._track.malformed += 1
+			if not part.headers.get("content-type", "").lower().startswith("image/"):
+				self._track.malformed += 1
 			return []
 
 	async def _store_patiently(self, messages: Sequence[Message]) -> None:

@@ -280,6 +280,20 @@ async def test_a_stream_left_by_cancellation_gives_its_slot_back(clients):
 		await wait_until(lambda: device.open_streams == 0)
 
 
+async def test_what_has_come_on_a_stream_can_be_had_without_waiting(clients):
+	async with SimulatedDevice(PROFILES["k1t344"]) as device:
+		device.make_pass("77")
+		async with clients(address_of(device)).alert_stream() as stream:
+			had = bytearray()
+
+			def told():
+				had.extend(stream.at_hand())
+				return b'"77"' in had
+
+			await wait_until(told)
+			assert stream.at_hand() == b""
+
+
 async def test_a_stream_can_be_cancelled_at_every_moment_of_its_opening(clients):
 	async with SimulatedDevice(PROFILES["k1a340"]) as device:
 

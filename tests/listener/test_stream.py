@@ -90,6 +90,76 @@ async def test_pictures_and_wrong_lengths_do_not_stop_the_events_between(
 		assert stored(it) == expected(device)
 
 
+@pytest.mark.parametrize("profile", STREAMING_PROFILES)
+async def test_broken_parts_are_counted_and_cost_no_event_between_them(profile: str, tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES[profile], faults=Faults(malformed_every=2)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		for number in range(10):
+			device.make_pass(f"{number:04d}")
+		await it.until_stored(len(device.log))
+		assert stored(it) == expected(device)
+		assert it.track().malformed >= 5
+
+
+async def test_events_that_come_in_drops_are_read(tmp_path: Path) -> None:
+	faults = Faults(dribble_bytes=50, dribble_seconds=0.0)
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=faults) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		for number in range(5):
+			device.make_pass(f"{number}")
+		await it.until_stored(5)
+		assert stored(it) == expected(device)
+
+
+async def test_events_out_of_order_are_stored_once_and_all(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=Faults(reorder=7, duplicates=2)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		for number in range(21):
+			device.make_pass(f"{number}")
+		await it.until_stored(21)
+		await until(lambda: it.parts.spool.depth == 0)
+		assert stored(it) == expected(device)
+
+
+@pytest.mark.parametrize("seconds", [7200, -7200])
+async def test_a_clock_that_jumps_loses_and_doubles_nothing(seconds: int, tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"]) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		device.make_pass("1")
+		device.jump_clock(seconds)
+		device.make_pass("2")
+		await it.until_stored(len(device.log))
+		device.cut_streams()
+		await until(lambda: it.track().reconnects >= 1 and it.parts.spool.counts.repeated >= 2)
+		await until(lambda: it.parts.spool.depth == 0)
+		assert stored(it) == expected(device)
+
+
+async def test_what_had_come_when_the_listener_stops_is_stored(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(with_stream("k1t344", replay=0)) as device,
+		Running(tmp_path, [streaming(device)], pulse_seconds=60.0) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		await until(lambda: it.track().heartbeats)  # that one did not wait for the pulse, and the pass does
+		device.make_pass("1")
+		await until(lambda: it.parts.streams._around.pulse._next is not None)
+		await it.end()
+		assert stored(it) == expected(device)
+
+
 async def test_a_half_open_stream_of_a_device_with_heartbeats_is_opened_anew(tmp_path: Path) -> None:
 	profile = with_stream("k1t344", heartbeat_seconds=0.05)
 	settings = replace(QUICK_STREAMS, silence=SilenceSettings(floor=0.4, regular_after=2))
