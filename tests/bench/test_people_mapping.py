@@ -109,6 +109,23 @@ def test_a_new_number_joins_the_employees_existing_person(device: str, other_dev
 	assert (row(event).state, row(event).access_person) == ("Check-in Made", own)
 
 
+@pytest.mark.parametrize("roles", [("HR Manager",), ("HR User", "Hikvision User")])
+def test_who_may_map_may_also_join_numbers(device: str, other_device: str, roles: tuple[str, ...]) -> None:
+	employee = create_test_employee()
+	passes(device, "5", MORNING)
+	[event] = passes(other_device, "77", NOON)
+	drain()
+	frappe.set_user(create_test_user(*roles))
+	own = api.map_person(person_of("5").name, employee, [device])["person"]
+	frappe.db.commit()
+	assert api.map_person(person_of("77").name, employee)["person"] == own
+	frappe.db.commit()
+	frappe.set_user("Administrator")
+	drain()
+	assert (row(event).state, row(event).access_person) == ("Check-in Made", own)
+	assert frappe.db.count("Access Person") == 1
+
+
 def test_a_second_number_on_all_devices_is_kept_beside_the_first(device: str) -> None:
 	employee = create_test_employee()
 	for code, time in (("5", MORNING), ("6", EVENING)):
