@@ -21,6 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from hikvision_frappe.core.event import Source
+from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.site import ConnectionState, DeviceConfig
@@ -32,13 +33,6 @@ PATH_PREFIX = "/hikvision/event/"
 LONGEST_TOKEN = 256
 NO_DEVICE_HASH = hashlib.sha256(b"no device").hexdigest()
 SERVER = {"Server": "listener"}  # not the versions that aiohttp would tell
-OK_JSON = b'{"statusCode":1,"statusString":"OK","subStatusCode":"ok"}'
-OK_XML = (
-	b'<?xml version="1.0" encoding="UTF-8"?>\n'
-	b'<ResponseStatus version="2.0" xmlns="http://www.isapi.org/ver20/XMLSchema">'
-	b"<requestURL></requestURL><statusCode>1</statusCode><statusString>OK</statusString>"
-	b"<subStatusCode>ok</subStatusCode></ResponseStatus>"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +45,7 @@ class PushLimits:
 	rate: float = 50.0
 	burst: int = 200
 	readers: int = 8  # bodies of one device that may be on their way at the same time
+	held_bytes: int = 256 * 1024 * 1024  # of all bodies that are on their way
 	connections: int = 2_000
 
 
@@ -109,6 +104,7 @@ class PushServer:
 		self._limits = limits or PushLimits()
 		self._devices: dict[str, PushDevice] | None = None
 		self._connections: set[_Connection] = set()
+		self._held_bytes = 0
 		self._manager = web.Server(self._answer, access_log=None)
 		self._server: asyncio.Server | None = None
 		self._sweeper: asyncio.Task[None] | None = None
@@ -218,7 +214,7 @@ class PushServer:
 
 	async def _read(self, device: PushDevice, request: web.BaseRequest) -> bytes:
 		if request.content.is_eof():  # it came with the header: most do
-			return await _read_bounded(request, self._limits.body_bytes)
+			return await self._read_bounded(request)
 		if device.reading >= self._limits.readers:
 			raise Refusal(429, "The device sends too many pushes at the same time.")
 		device.reading += 1
@@ -232,7 +228,21 @@ class PushServer:
 	async def _read_slowly(self, request: web.BaseRequest) -> bytes:
 		if request.headers.get("Expect", "").lower() == "100-continue":
 			await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-		return await _read_bounded(request, self._limits.body_bytes)
+		return await self._read_bounded(request)
+
+	async def _read_bounded(self, request: web.BaseRequest) -> bytes:
+		body = bytearray()
+		try:
+			async for chunk in request.content.iter_any():
+				body += chunk
+				self._held_bytes += len(chunk)
+				if len(body) > self._limits.body_bytes:
+					raise Refusal(413, "A push was larger than the limit.")
+				if self._held_bytes > self._limits.held_bytes:
+					raise Refusal(503, "Too many large pushes arrive at the same time.")
+		finally:
+			self._held_bytes -= len(body)
+		return bytes(body)
 
 	async def _store(self, device: PushDevice, request: web.BaseRequest, body: bytes) -> None:
 		content_type = request.headers.get("Content-Type", "")
@@ -317,15 +327,6 @@ class _TurnedAway(asyncio.Protocol):
 		transport.close()
 
 
-async def _read_bounded(request: web.BaseRequest, limit: int) -> bytes:
-	body = bytearray()
-	async for chunk in request.content.iter_any():
-		body += chunk
-		if len(body) > limit:
-			raise Refusal(413, "A push was larger than the limit.")
-	return bytes(body)
-
-
 def _bare(status: int) -> web.Response:
 	"""A status and nothing else; the connection ends with it, as the body may not have been read."""
 	response = web.Response(status=status, headers=SERVER)
@@ -335,9 +336,8 @@ def _bare(status: int) -> web.Response:
 
 def _ok(body: bytes) -> web.Response:
 	"""ISAPI's own words for *we have it*, in the language of the request."""
-	if body.lstrip()[:1] == b"<":
-		return web.Response(body=OK_XML, content_type="application/xml", headers=SERVER)
-	return web.Response(body=OK_JSON, content_type="application/json", headers=SERVER)
+	answer, content_type = acknowledgement(body)
+	return web.Response(body=answer, content_type=content_type, headers=SERVER)
 
 
 def _note_refusal(device: PushDevice, refusal: Refusal) -> None:

@@ -317,6 +317,20 @@ async def test_the_bodies_of_one_device_on_their_way_are_bounded(spool: Spool) -
 	await port.stop()
 
 
+async def test_all_bodies_on_their_way_together_are_bounded(spool: Spool) -> None:
+	port = Port(spool, PushLimits(held_bytes=2_000, body_seconds=60.0))
+	await port.start()
+	slow, writer = await port.raw(
+		"POST PATH HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + " " * 1_900
+	)
+	await until(lambda: port.server._held_bytes == 1_900)
+	assert await port.post(push_body()) == (503, b"")
+	writer.close()
+	await until(lambda: port.server._held_bytes == 0)
+	assert (await port.post(push_body()))[0] == 200
+	await port.stop()
+
+
 async def test_one_connection_too_many_is_closed_at_once(spool: Spool) -> None:
 	port = Port(spool, PushLimits(connections=2))
 	await port.start()
