@@ -16,15 +16,13 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from tests.bench.harness import find_bench, prepare  # noqa: E402
+from tests.bench.harness import find_bench, find_chromium, prepare  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
 	bench = find_bench()
 	if bench is None:
-		print("=" * 78)
-		print("NO FRAPPE BENCH: bench tests not run (set FRAPPE_BENCH to a bench with erpnext and hrms)")
-		print("=" * 78)
+		_shout("NO FRAPPE BENCH: bench tests not run (set FRAPPE_BENCH to a bench with erpnext and hrms)")
 		return 0
 	if not any(argument.startswith("tests/bench") for argument in arguments):
 		arguments = ["tests/bench", *arguments]
@@ -35,7 +33,17 @@ def main(arguments: list[str]) -> int:
 		print(
 			f"BENCH TESTS: {_summary(Path(report.name))} on {prepared.site.name} ({bench.root})", flush=True
 		)
+	if find_chromium() is None:
+		_shout(
+			"NO CHROMIUM: screen tests not run (install chromium, or set HIKVISION_CHROMIUM to its program)"
+		)
 	return code
+
+
+def _shout(text: str) -> None:
+	print("=" * 78)
+	print(text)
+	print("=" * 78, flush=True)
 
 
 def _summary(report: Path) -> str:

@@ -1,4 +1,4 @@
-"""How the ledger forgets: old events go in small commits, except those that still wait for the drain."""
+"""How the ledger forgets: old events go in small commits, except those that the drain will still take."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ BATCH = 2_000
 def clear_events(days: int, batch: int = BATCH) -> int:
 	"""Delete events older than so many days and return how many; check-ins keep all but their link.
 
-	Events in state New are kept whatever their age: nobody has counted them yet. Commits after every batch, so
-	that a long clearing never keeps intake waiting.
+	Kept whatever their age: New ones, and Failed ones that will be tried again. Failed ones that were given up and
+	those that wait for a person go with the rest. Commits after every batch, so that a long clearing never keeps
+	intake waiting.
 	"""
 	before = datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(days=days)
 	cleared = 0
@@ -29,13 +30,18 @@ def clear_events(days: int, batch: int = BATCH) -> int:
 
 
 def _oldest(before: datetime, batch: int) -> list[str]:
-	return frappe.get_all(
-		"Access Event",
-		filters={"occurred_at_utc": ["<", before], "state": ["!=", EventState.NEW.value]},
-		pluck="name",
-		limit=batch,
-		order_by=None,
+	event = frappe.qb.DocType("Access Event")
+	to_be_retried = (event.state == EventState.FAILED.value) & event.next_attempt_at.isnotnull()
+	waits = (event.state == EventState.NEW.value) | to_be_retried
+	found = (
+		frappe.qb.from_(event)
+		.select(event.name)
+		.where(event.occurred_at_utc < before)
+		.where(waits.negate())
+		.limit(batch)
+		.run()
 	)
+	return [name for (name,) in found]
 
 
 def _unlink_checkins(names: list[str]) -> None:

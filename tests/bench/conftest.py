@@ -13,6 +13,10 @@ else:
 	import frappe
 
 	from tests.bench.factories import clear_test_data
+	from tests.bench.harness import find_chromium
+
+	if find_chromium() is None:
+		collect_ignore_glob = ["test_screens*"]  # tests/bench_runner.py says so loudly
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

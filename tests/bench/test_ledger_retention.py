@@ -34,6 +34,17 @@ def test_old_events_go_in_batches_and_waiting_ones_stay() -> None:
 	assert set(frappe.get_all("Access Event", pluck="name")) == {waiting, young}
 
 
+def test_a_failed_event_stays_only_while_it_will_be_tried_again() -> None:
+	device = create_test_device().name
+	retried = aged(device, 1, 500, EventState.FAILED)
+	frappe.db.set_value("Access Event", retried, "next_attempt_at", NOW.replace(tzinfo=None))
+	aged(device, 2, 500, EventState.FAILED)
+	aged(device, 3, 500, EventState.UNMATCHED)
+	frappe.db.commit()
+	assert clear_events(400) == 2
+	assert frappe.get_all("Access Event", pluck="name") == [retried]
+
+
 def test_a_check_in_outlives_its_event_and_can_still_be_saved() -> None:
 	device = create_test_device().name
 	event = aged(device, 1, 500, EventState.CHECKED_IN)

@@ -27,11 +27,16 @@ class WebServer:
 	"""``with WebServer() as server: server.post(...)``; environment variables of this process apply to it."""
 
 	def __init__(
-		self, site: str = "", workers: int = 2, environment: Mapping[str, str] | None = None
+		self,
+		site: str = "",
+		workers: int = 2,
+		environment: Mapping[str, str] | None = None,
+		application: str = "frappe.app:application",
 	) -> None:
 		self.site = site or os.environ["HIKVISION_TEST_SITE"]
 		self.port = _free_port()
 		self._workers = workers
+		self._application = application
 		self._environment = {**os.environ, **(environment or {})}
 		self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +50,7 @@ class WebServer:
 			"--preload",
 		]
 		self._process = subprocess.Popen(
-			[sys.executable, "-m", "gunicorn", *options, "frappe.app:application"],
+			[sys.executable, "-m", "gunicorn", *options, self._application],
 			cwd=os.environ["HIKVISION_TEST_SITES"],
 			env=self._environment,
 			stdout=subprocess.DEVNULL,

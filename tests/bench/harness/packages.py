@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from tests.bench.harness.bench import Bench
+from tests.bench.harness.browser import find_chromium
 
 TEST_PACKAGES = (
 	"pytest",
@@ -20,10 +21,11 @@ TEST_PACKAGES = (
 	"psutil",
 	"defusedxml",
 )
+BROWSER_PACKAGES = ("playwright",)  # brings no browser: the machine's own is driven
 
 
 def install_missing(bench: Bench, repo: Path) -> None:
-	wanted = [*runtime_packages(repo / "pyproject.toml"), *TEST_PACKAGES]
+	wanted = wanted_packages(repo)
 	marker = bench.packages / ".installed"
 	state = hashlib.sha256("\n".join([str(bench.python.resolve()), *wanted]).encode()).hexdigest()
 	if marker.exists() and marker.read_text() == state:
@@ -35,6 +37,11 @@ def install_missing(bench: Bench, repo: Path) -> None:
 		print(f"installing for the bench's tests: {', '.join(missing)}", flush=True)
 		_pip(bench, "install", "--no-deps", "--target", str(bench.packages), *missing)
 	marker.write_text(state)
+
+
+def wanted_packages(repo: Path) -> list[str]:
+	browser = BROWSER_PACKAGES if find_chromium() else ()
+	return [*runtime_packages(repo / "pyproject.toml"), *TEST_PACKAGES, *browser]
 
 
 def runtime_packages(pyproject: Path) -> list[str]:

@@ -1,15 +1,21 @@
 // An event's form: what became of it in words, and what to do next.
 
 frappe.ui.form.on("Access Event", {
+	setup(frm) {
+		// Frappe would write the site's zone below them.
+		for (const utc of ["occurred_at_utc", "next_attempt_at"]) frm.get_docfield(utc).hide_timezone = 1;
+	},
+
 	refresh(frm) {
 		frm.disable_save();
+		frm.page.set_title(hikvision.title_of_event(frm.doc));
 		explain(frm);
 		link_checkin(frm);
 		add_actions(frm);
 	},
 });
 
-// [what it means, what to do], by state.
+// [what it means where the event itself gives no reason, what to do], by state.
 function words_of(event) {
 	const person = frappe.utils.escape_html(event.person_code || "");
 	return {
@@ -28,16 +34,16 @@ function words_of(event) {
 			__("Say whose number it is, and all of its passes are counted."),
 		],
 		"Employee Inactive": [
-			__("The employee is inactive, and HR takes no check-ins of inactive employees."),
-			__("Make the employee active and judge the pass again, or set it aside."),
+			__("The employee is inactive."),
+			__("HR takes no check-ins of inactive employees: make the employee active and judge the pass again, or set it aside."),
 		],
 		"Employee Suspended": [
 			__("The employee is suspended."),
 			__("Count the pass, or set it aside."),
 		],
 		"Employee Left": [
-			__("The employee has left, and the badge still opens doors."),
-			__("Remove the person from the terminals. Correct the relieving date and judge the pass again, or set it aside."),
+			__("The employee has left."),
+			__("The badge still opens doors: remove the person from the terminals. Correct the relieving date and judge the pass again, or set it aside."),
 		],
 		"Ambiguous Hour": [
 			__("At the end of daylight saving time the clock showed this hour twice. Beside another check-in this time would be wrong."),
@@ -65,14 +71,16 @@ const COLOURS = { green: "green", red: "red", orange: "orange", blue: "blue" };
 function explain(frm) {
 	frm.set_intro("");
 	const [meaning, advice] = words_of(frm.doc) || ["", ""];
-	const told = frm.doc.state_reason && frm.doc.state !== "Check-in Made" ? frm.doc.state_reason : "";
-	const lines = [meaning, frappe.utils.escape_html(told), advice && `<b>${advice}</b>`].filter(Boolean);
+	const told = frm.doc.state === "Check-in Made" ? "" : frappe.utils.escape_html(frm.doc.state_reason || "");
+	const next = advice && hikvision.may_judge_events() ? `<b>${advice}</b>` : "";
+	const lines = [told || meaning, next].filter(Boolean);
 	const colour = frappe.get_indicator(frm.doc)[1];
-	if (lines.length) frm.set_intro([...new Set(lines)].join("<br>"), COLOURS[colour] || "blue");
+	if (lines.length) frm.set_intro(`<div>${lines.join("<br>")}</div>`, COLOURS[colour] || "blue");
+	frm.toggle_display("state_reason", !told && Boolean(frm.doc.state_reason)); // it stands above already
 }
 
 function link_checkin(frm) {
-	if (!frm.doc.employee_checkin) return;
+	if (!frm.doc.employee_checkin || !frappe.model.can_read("Employee Checkin")) return;
 	frm.add_custom_button(__("Open Check-in"), () =>
 		frappe.set_route("Form", "Employee Checkin", frm.doc.employee_checkin)
 	);
@@ -80,7 +88,8 @@ function link_checkin(frm) {
 
 async function add_actions(frm) {
 	const name = frm.doc.name;
-	if (frm.doc.state === "Unmatched" && frm.doc.access_person) {
+	const may_map = frappe.model.can_write("Access Person") && frappe.model.can_read("Employee");
+	if (frm.doc.state === "Unmatched" && frm.doc.access_person && may_map) {
 		frm.add_custom_button(__("Say Whose Number It Is"), () =>
 			frappe.set_route("Form", "Access Person", frm.doc.access_person)
 		).addClass("btn-primary");

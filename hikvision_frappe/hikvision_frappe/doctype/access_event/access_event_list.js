@@ -1,7 +1,27 @@
 // The ledger as a list: a colour says whether an event is settled, waits for a person or went wrong.
 
+frappe.provide("hikvision");
+
+// Whom or what an event is about, as plain text: many records name nobody, and an ID tells nobody anything.
+hikvision.title_of_event = function (event) {
+	const kinds = {
+		pass: __("Pass without a person"),
+		denial: __("Denial without a person"),
+		timeout: __("Door not opened in time"),
+		door: __("Door"),
+		alarm: __("Alarm"),
+		other: __("Other record"),
+	};
+	if (event.person_name) return [event.person_name, event.person_code].filter(Boolean).join(" · ");
+	if (event.person_code) return __("Number {0}", [event.person_code]);
+	return kinds[event.kind] || "—";
+};
+
+// Those whom the server lets decide about events.
+hikvision.may_judge_events = () => frappe.user.has_role(["HR Manager", "Hikvision Manager", "System Manager"]);
+
 frappe.listview_settings["Access Event"] = {
-	add_fields: ["state", "employee_checkin"],
+	add_fields: ["state", "kind", "person_code"],
 	hide_name_column: true,
 
 	get_indicator(event) {
@@ -13,7 +33,7 @@ frappe.listview_settings["Access Event"] = {
 			"Not Counted": "gray",
 			"Door Event": "gray",
 			"No Person": "gray",
-			Denied: "darkgrey",
+			Denied: "gray",
 			Unmatched: "orange",
 			"Employee Inactive": "orange",
 			"Employee Suspended": "orange",
@@ -26,13 +46,12 @@ frappe.listview_settings["Access Event"] = {
 	},
 
 	formatters: {
-		// What a device wrote is text, whatever it looks like.
-		person_code: (code) => frappe.utils.escape_html(code || ""),
+		person_name: (_name, _field, event) => hikvision.title_of_event(event),
 	},
 
 	onload(list) {
 		add_quick_filters(list);
-		add_bulk_actions(list);
+		if (hikvision.may_judge_events()) add_bulk_actions(list);
 	},
 
 	refresh(list) {
@@ -81,6 +100,7 @@ function add_bulk_actions(list) {
 		const changed = await frappe.xcall(api + method, { names, ...args });
 		frappe.show_alert({ message: message(changed, names.length), indicator: changed ? "green" : "orange" });
 		list.clear_checked_items();
+		list.last_args = null; // else the list does not ask the same again within three seconds
 		list.refresh();
 	};
 	list.page.add_actions_menu_item(__("Judge Again"), () =>

@@ -21,7 +21,7 @@ function explain(frm) {
 	if (suggested_employee) {
 		lines.push(__("It could be {0}: {1}", [suggested_employee, suggestion]));
 	}
-	frm.set_intro(lines.map(frappe.utils.escape_html).join("<br>"), "orange");
+	frm.set_intro(`<div>${lines.map(frappe.utils.escape_html).join("<br>")}</div>`, "orange");
 }
 
 function add_buttons(frm) {
@@ -33,7 +33,9 @@ function add_buttons(frm) {
 	if (!frm.perm[0].write) return;
 	const change = (method) => frappe.xcall(api + method, { persons }).then(() => frm.reload_doc());
 	if (frm.doc.status === "Unmatched") {
-		frm.add_custom_button(__("Map to Employee"), () => map(frm)).addClass("btn-primary");
+		if (hikvision.may_map_people()) {
+			frm.add_custom_button(__("Map to Employee"), () => map(frm)).addClass("btn-primary");
+		}
 		frm.add_custom_button(__("Ignore"), () => change("ignore_people"));
 	}
 	if (frm.doc.status === "Ignored") frm.add_custom_button(__("Stop Ignoring"), () => change("stop_ignoring"));

@@ -2,6 +2,9 @@
 
 frappe.provide("hikvision");
 
+// Mapping names an employee, so whoever may read none cannot do it.
+hikvision.may_map_people = () => frappe.model.can_write("Access Person") && frappe.model.can_read("Employee");
+
 frappe.listview_settings["Access Person"] = {
 	add_fields: ["status", "suggested_employee", "waiting_events", "person_code", "employee_name"],
 	filters: [["status", "=", "Unmatched"]],
@@ -18,10 +21,10 @@ frappe.listview_settings["Access Person"] = {
 	},
 
 	button: {
-		show: (person) => person.status === "Unmatched" && frappe.model.can_write("Access Person"),
+		show: (person) => person.status === "Unmatched" && hikvision.may_map_people(),
 		get_label: () => __("Map to Employee"),
 		get_description: (person) => __("Say whose number {0} is", [frappe.utils.escape_html(person.person_code || "")]),
-		action: (person) => hikvision.map_person(person, () => cur_list.refresh()),
+		action: (person) => hikvision.map_person(person, () => load_again(cur_list)),
 	},
 
 	onload(list) {
@@ -35,6 +38,7 @@ frappe.listview_settings["Access Person"] = {
 		if (list.data.length) return;
 		const status = list.filter_area.get().find((filter) => filter[1] === "status");
 		const texts = {
+			Matched: __("No number is matched yet. Unmatched ones are offered their employee here."),
 			Unmatched: __("Every number at the doors belongs to somebody. A new one appears here with its first pass."),
 			Ignored: __("No number is ignored."),
 		};
@@ -42,6 +46,12 @@ frappe.listview_settings["Access Person"] = {
 		if (text) list.$no_result.find("p").first().text(text);
 	},
 };
+
+// A list does not ask the same again within three seconds, although the answer has just changed.
+function load_again(list) {
+	list.last_args = null;
+	return list.refresh();
+}
 
 async function show_status(list, status) {
 	await list.filter_area.clear(false);
@@ -53,14 +63,16 @@ function add_bulk_actions(list) {
 	const done = (message) => {
 		frappe.show_alert({ message, indicator: "green" });
 		list.clear_checked_items();
-		list.refresh();
+		load_again(list);
 	};
 	const change = async (method, message) => {
 		const persons = list.get_checked_items(true);
 		const changed = await frappe.xcall(api + method, { persons });
 		done(message(changed));
 	};
-	list.page.add_actions_menu_item(__("Map to Employees"), () => map_several(list, done));
+	if (hikvision.may_map_people()) {
+		list.page.add_actions_menu_item(__("Map to Employees"), () => map_several(list, done));
+	}
 	list.page.add_actions_menu_item(__("Ignore"), () =>
 		frappe.confirm(__("The passes of these numbers will not count for attendance. You can take it back. Go on?"), () =>
 			change("ignore_people", (count) => __("Numbers ignored: {0}", [count]))
@@ -137,9 +149,10 @@ hikvision.map_person = async function (person, then) {
 		],
 		primary_action_label: __("Map and Count What Waits"),
 		async primary_action(values) {
-			const devices = values.scope === "devices" ? values.devices : null;
+			const args = { person: person.name, employee: values.employee };
+			if (values.scope === "devices") args.devices = values.devices; // a null would arrive as an empty text
+			const answer = await frappe.xcall(api + "map_person", args);
 			dialog.hide();
-			const answer = await frappe.xcall(api + "map_person", { person: person.name, employee: values.employee, devices });
 			frappe.show_alert({ message: __("Mapped. The waiting passes are being counted."), indicator: "green" });
 			then(answer.person);
 		},

@@ -5,6 +5,7 @@ const API = "hikvision_frappe.api.device.";
 
 frappe.ui.form.on("Hikvision Device", {
 	onload(frm) {
+		offer_time_zones(frm);
 		frappe.realtime.on("hikvision_device_state", (message) => {
 			if (message.device === frm.doc.name && !frm.is_dirty()) frm.reload_doc();
 		});
@@ -22,6 +23,15 @@ frappe.ui.form.on("Hikvision Device", {
 
 	mode: show_notification_urls,
 });
+
+async function offer_time_zones(frm) {
+	const name = frm.doc.name;
+	const { timezones } = await frappe.xcall("frappe.core.doctype.user.user.get_timezones", {}, "GET");
+	frm.fields_dict.time_zone.set_data(timezones);
+	if (frm.doc.name === name && frm.is_new() && !frm.doc.time_zone) {
+		frm.set_value("time_zone", frappe.sys_defaults.time_zone); // the site's, until somebody says otherwise
+	}
+}
 
 function add_buttons(frm) {
 	if (!frm.perm[0].write) return;
@@ -52,7 +62,7 @@ function show_state(frm) {
 		frm.set_intro(__("The certificate is not checked: anyone in between can read the password. Pin it after Test connection."), "red");
 	}
 	if (frm.doc.last_error) {
-		frm.set_intro(frappe.utils.escape_html(frm.doc.last_error), state === "Stopped" ? "red" : "orange");
+		frm.set_intro(`<div>${frappe.utils.escape_html(frm.doc.last_error)}</div>`, state === "Stopped" ? "red" : "orange");
 	}
 	if (frm.doc.mode === "Stream") warn_without_listener(frm);
 	if (Math.abs(frm.doc.clock_offset || 0) >= 30) {

@@ -1,3 +1,5 @@
+// The devices with what is wrong with them.
+
 frappe.listview_settings["Hikvision Device"] = {
 	add_fields: ["enabled", "mode", "connection_state", "last_error", "tls_mode"],
 	hide_name_column: true,
@@ -11,9 +13,11 @@ frappe.listview_settings["Hikvision Device"] = {
 	},
 
 	formatters: {
+		// The list shows a title as plain text.
 		title(title, _field, device) {
-			const unsafe = device.tls_mode === "HTTPS, unverified" ? ` <span class="text-danger">${__("unverified TLS")}</span>` : "";
-			return frappe.utils.escape_html(title) + unsafe;
+			const unsafe = device.tls_mode === "HTTPS, unverified" && __("unverified TLS");
+			const error = device.enabled && device.last_error;
+			return [title, unsafe, error].filter(Boolean).join(" · ");
 		},
 	},
 
@@ -23,5 +27,13 @@ frappe.listview_settings["Hikvision Device"] = {
 			if (listeners.length) return;
 			list.page.set_indicator(__("No listener runs"), "orange");
 		});
+	},
+
+	refresh(list) {
+		if (list.data.length || list.filter_area.get().length) return;
+		const text = list.can_create
+			? __("No device yet. Add one with its address and login; Test connection then says what works.")
+			: __("No device yet. A Hikvision Manager can add one.");
+		list.$no_result.find("p").first().text(text);
 	},
 };

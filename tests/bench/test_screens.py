@@ -1,0 +1,405 @@
+"""What people see in the desk: every screen says what is wrong and what to do next, and nothing on it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import frappe
+import pytest
+from frappe.utils.password import update_password
+from playwright.sync_api import Browser, expect
+
+from hikvision_frappe.attendance.drain import drain
+from hikvision_frappe.core.event import EventKind
+from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
+from hikvision_frappe.ledger.site import state_values
+from hikvision_frappe.listener.site import ConnectionState, DeviceReport, ListenerReport
+from hikvision_frappe.simulator import PROFILES, SimulatedDevice
+from tests.bench.desk import PASSWORD, Desk, Screen, browser, desk, screenshot_folder
+from tests.bench.factories import create_test_device, create_test_employee
+from tests.bench.passes import ENTRY, checkins, passes, row
+from tests.bench.processes import Terminals, register_terminal
+from tests.bench.users import create_test_user
+from tests.bench.web import WebServer
+
+MORNING, NOON, EVENING = "2026-03-02 07:00:00", "2026-03-02 11:00:00", "2026-03-02 16:00:00"
+REFUSED = 'The device refused user "admin". Enter the terminal\'s own password; 3/5 tries are left.'
+LISTENER = "screens"
+
+
+@pytest.fixture(scope="module")
+def server(site_connection: str) -> Iterator[WebServer]:
+	with WebServer(application="tests.bench.desk_wsgi:application") as running:
+		yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+	with browser() as running:
+		yield running
+
+
+@pytest.fixture(scope="module")
+def opened_desks(
+	server: WebServer, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Desk, Desk]]:
+	"""The desks of one who runs devices and attendance, and of one who may only look."""
+	folder = screenshot_folder(tmp_path_factory.mktemp("screens"))
+	base = f"http://{server.site}:{server.port}"
+	manager, user = _user("Hikvision Manager", "HR Manager", "HR User"), _user("Hikvision User")
+	with desk(chromium, base, manager, folder) as first, desk(chromium, base, user, folder) as second:
+		yield first, second
+
+
+def _user(*roles: str) -> str:
+	name = create_test_user(*roles)
+	update_password(name, PASSWORD)
+	frappe.db.commit()
+	return name
+
+
+@pytest.fixture
+def screen(opened_desks: tuple[Desk, Desk]) -> Iterator[Screen]:
+	with opened_desks[0].screen() as opened:
+		yield opened
+
+
+@pytest.fixture
+def onlooker(opened_desks: tuple[Desk, Desk]) -> Iterator[Screen]:
+	with opened_desks[1].screen() as opened:
+		yield opened
+
+
+@pytest.fixture
+def listener() -> Iterator[None]:
+	"""A listener of this site lives."""
+	remember_listener(
+		ListenerReport(LISTENER, datetime.now(timezone.utc), push_address="http://0.0.0.0:8090")
+	)
+	yield
+	forget_listener(LISTENER)
+
+
+def reported(device: Any, state: ConnectionState, **values: Any) -> None:
+	"""Let a listener have said this of a device."""
+	now = datetime.now(timezone.utc)
+	report = DeviceReport(device.name, state, now - timedelta(minutes=5), **values)
+	zone = ZoneInfo(frappe.utils.get_system_timezone())
+	frappe.db.set_value("Hikvision Device", device.name, state_values(report, zone), update_modified=False)
+	frappe.db.commit()
+
+
+def connected(device: Any) -> None:
+	now = datetime.now(timezone.utc)
+	reported(
+		device,
+		ConnectionState.CONNECTED,
+		connected_since=now - timedelta(minutes=5),
+		last_heartbeat=now - timedelta(seconds=8),
+		last_event=now - timedelta(seconds=20),
+		clock_offset=0.4,
+		reconnects=2,
+	)
+
+
+def stopped(device: Any) -> None:
+	reported(device, ConnectionState.STOPPED, error=REFUSED)
+
+
+# Devices
+
+
+def test_without_a_device_the_list_says_what_to_do(screen: Screen) -> None:
+	screen.open("hikvision-device/view/list")
+	screen.see("No device yet.", "No listener runs")
+	screen.keep("device-list-empty")
+
+
+def test_a_new_device_asks_for_what_is_needed_and_says_what_comes_next(screen: Screen) -> None:
+	screen.open("hikvision-device/new")
+	screen.see("Save, then press Test connection", "Events Arrive By", "Host", "Password", "Time Zone")
+	expect(screen.page.locator("[data-fieldname=time_zone] input")).to_have_value("Europe/Stockholm")
+	screen.keep("device-form-new")
+
+
+def test_the_list_tells_the_state_of_every_device(screen: Screen, listener: None) -> None:
+	connected(create_test_device("Main Door"))
+	stopped(create_test_device("Back Door"))
+	create_test_device("Garage", mode="Push", host="", user="", password="")
+	create_test_device("Old Gate", enabled=0)
+	create_test_device("Roof", tls_mode="HTTPS, unverified")
+	screen.open("hikvision-device/view/list")
+	screen.see("Main Door", "Connected", "Back Door", "Stopped", "Garage", "Push", "Old Gate", "Switched off")
+	screen.see("Roof", "unverified TLS", "Waiting", REFUSED)
+	screen.do_not_see("No listener runs")
+	screen.keep("device-list")
+
+
+def test_a_healthy_device_shows_since_when_it_is_connected(screen: Screen, listener: None) -> None:
+	device = create_test_device("Main Door", doors=[{"door_no": 1, "direction": "In", "label": "Entrance"}])
+	connected(device)
+	screen.open(f"hikvision-device/{device.name}")
+	screen.see("Main Door", "Connected", "Test connection")
+	screen.do_not_see("No listener runs")
+	screen.keep("device-form-connected")
+	screen.page.get_by_role("tab", name="Status").click()
+	screen.see("Connected Since", "Last Heartbeat", "Last Event", "Clock Offset")
+	screen.keep("device-form-connected-status")
+
+
+def test_a_stopped_device_says_why_and_what_to_do(screen: Screen) -> None:
+	device = create_test_device("Back Door")
+	stopped(device)
+	screen.open(f"hikvision-device/{device.name}")
+	screen.see("Stopped", REFUSED, "No listener runs for this site")
+	screen.keep("device-form-stopped")
+
+
+def test_a_pushing_device_shows_the_urls_to_type_in(screen: Screen, listener: None) -> None:
+	device = create_test_device("Garage", mode="Push", host="", user="", password="")
+	screen.open(f"hikvision-device/{device.name}")
+	screen.page.get_by_role("tab", name="Push").click()
+	screen.see("Type this URL into the terminal", "Copy", f"/hikvision/event/{device.push_key}.")
+	screen.see("The URL holds the device's secret")
+	screen.do_not_see("No listener runs")
+	screen.keep("device-form-push")
+
+
+def test_the_connection_test_tells_what_works_and_what_does_not(screen: Screen, listener: None) -> None:
+	with Terminals(SimulatedDevice(PROFILES["k1t344"])) as terminals:
+		device = register_terminal(terminals.devices[0], title="Main Door")
+		screen.open(f"hikvision-device/{device.name}")
+		screen.press("Test connection")
+		screen.see("The terminal answers", "Login", "Identity", "Clock")
+		screen.dialog()
+		screen.keep("test-connection-good")
+		screen.press("Close")
+		expect(screen.page.locator(".modal.show")).to_have_count(0)
+
+		frappe.db.rollback()
+		device.reload()
+		assert device.serial_number == terminals.devices[0].serial_number
+		device.password = "wrong-one"
+		device.save()
+		frappe.db.commit()
+		screen.open(f"hikvision-device/{device.name}")
+		screen.press("Test connection")
+		screen.see("The connection does not work yet", "Login")
+		assert "4" in screen.dialog().inner_text()
+		screen.keep("test-connection-wrong-password")
+		screen.press("Close")
+
+
+# Events
+
+
+@pytest.fixture
+def seconds_shown() -> Iterator[None]:
+	"""Some builds of the desk's date picker break on a time format without seconds."""
+	before = frappe.db.get_default("time_format")
+	set_time_format("HH:mm:ss")
+	yield
+	set_time_format(before)
+
+
+def set_time_format(time_format: str) -> None:
+	frappe.db.set_default("time_format", time_format)
+	frappe.db.commit()
+	frappe.clear_cache()
+
+
+def test_the_ledger_says_what_became_of_each_event(screen: Screen) -> None:
+	events = one_of_each()
+	screen.open("access-event/view/list")
+	screen.see("Unmatched", "Double Read", "Failed", "Check-in Made", "Denied", "Door Event", "Ana Novak")
+	for name in events.values():
+		screen.do_not_see(name)
+	screen.keep("event-list")
+
+
+def test_an_event_form_says_what_to_do_next_and_says_it_once(screen: Screen) -> None:
+	events = one_of_each()
+	told = {
+		"Unmatched": (
+			"No employee has the person number 88",
+			"Say whose number it is, and all",
+		),
+		"Double Read": ("Read again within 60 seconds", "Count it if it was a pass of its own."),
+		"Failed": ("The shift needs IN or OUT.", "It will be tried again by itself."),
+		"Check-in Made": ("An Employee Checkin was made of this pass.", "Open Check-in"),
+		"Denied": ("The door stayed shut: this is no pass.",),
+	}
+	for state, words in told.items():
+		screen.open(f"access-event/{events[state]}")
+		screen.see(*words)
+		for text in words:
+			expect(screen.page.get_by_text(text).locator("visible=true")).to_have_count(1)
+		screen.keep("event-form-" + state.lower().replace(" ", "-"))
+
+
+def test_a_pass_that_was_left_aside_is_counted_from_its_form(seconds_shown: None, screen: Screen) -> None:
+	double = one_of_each()["Double Read"]
+	screen.open(f"access-event/{double}")
+	screen.press("Actions")
+	screen.page.locator(".dropdown-item:visible", has_text="Count Anyway").click()
+	dialog = screen.dialog()
+	screen.see("Make the check-in of this pass", "as the device told it")
+	screen.keep("count-anyway")
+	dialog.locator("[data-fieldname=log_type] select").select_option("OUT")
+	dialog.locator("[data-fieldname=reason] textarea").fill("Left for the doctor")
+	screen.press("Make Check-in")
+	screen.see("An Employee Checkin was made of this pass.", "Left for the doctor")
+	screen.keep("event-form-counted")
+	assert row(double).state == "Check-in Made"
+
+
+def one_of_each() -> dict[str, str]:
+	"""Events in many states, as intake and the drain make them; event names by state."""
+	device = create_test_device("Main Door", doors=ENTRY).name
+	create_test_employee("1001", employee_name="Ana Novak")
+	made, double = passes(device, "1001", MORNING, "2026-03-02 07:00:20", person_name="Ana Novak")
+	(unmatched,) = passes(device, "88", NOON, person_name="")
+	(failed,) = passes(device, "1001", EVENING, person_name="Ana Novak")
+	frappe.db.set_value("Access Event", failed, "state", "Failed")  # out of the drain's reach
+	frappe.db.commit()
+	(denied,) = passes(device, "", "2026-03-02 12:00:00", kind=EventKind.DENIAL, minor=9, person_name="")
+	(door,) = passes(device, "", "2026-03-02 12:00:05", kind=EventKind.DOOR, minor=21, person_name="")
+	frappe.db.commit()
+	drain()
+	error = {
+		"state_reason": "The shift needs IN or OUT. Set the direction of the doors of Main Door.",
+		"attempts": 1,
+		"next_attempt_at": "2036-03-02 16:00:30",
+	}
+	frappe.db.set_value("Access Event", failed, error)
+	frappe.db.commit()
+	return {
+		"Check-in Made": made,
+		"Double Read": double,
+		"Unmatched": unmatched,
+		"Failed": failed,
+		"Denied": denied,
+		"Door Event": door,
+	}
+
+
+# People
+
+
+def test_nobody_unmatched_is_good_news(screen: Screen) -> None:
+	screen.open("access-person/view/list")
+	screen.see("Every number at the doors belongs to somebody.")
+	screen.keep("person-list-empty")
+
+
+def test_a_number_is_mapped_from_the_list_and_its_passes_count(screen: Screen) -> None:
+	device = create_test_device("Main Door", doors=ENTRY).name
+	employee = create_test_employee(employee_name="Ana Novak")
+	events = passes(device, "88", MORNING, NOON, person_name="Ana Novak")
+	passes(device, "89", NOON, person_name="")
+	drain()
+	screen.open("access-person/view/list")
+	screen.see("Ana Novak", "88", "89", "Unmatched", "Map to Employee")
+	screen.keep("person-list")
+
+	line = screen.page.locator(".list-row-container", has_text="Ana Novak")
+	line.get_by_role("button", name="Map to Employee").click()
+	screen.dialog()
+	screen.see("Whose number is 88?", "This number is theirs")
+	screen.choose("employee", employee)
+	screen.keep("map-dialog")
+	screen.press("Map and Count What Waits")
+	expect(line).to_have_count(0)
+	screen.keep("person-list-mapped")
+
+	drain()
+	assert {row(event).state for event in events} == {"Check-in Made"}
+	assert {made.employee for made in checkins()} == {employee}
+
+
+def test_a_person_form_says_where_the_number_was_seen(screen: Screen) -> None:
+	device = create_test_device("Main Door", doors=ENTRY).name
+	create_test_employee(employee_name="Ana Novak")
+	passes(device, "88", MORNING, NOON, person_name="Ana Novak")
+	drain()
+	frappe.db.rollback()
+	person = frappe.db.get_value("Access Person", {"person_code": "88"})
+	screen.open(f"access-person/{person}")
+	screen.see("Nobody is known by number 88. Passes that wait for an answer: 2.", "Has the same name.")
+	screen.see("Seen At", "Main Door", "Map to Employee")
+	screen.keep("person-form")
+
+
+# Settings and workspace
+
+
+def test_the_settings_say_what_each_does(screen: Screen) -> None:
+	screen.open("hikvision-settings")
+	screen.see("Debounce (seconds)", "Keep Person Names from Devices", "Address of the Listener's Push Port")
+	screen.see("Log Settings")
+	screen.keep("settings")
+
+
+def test_the_workspace_counts_what_waits_for_a_person(screen: Screen) -> None:
+	one_of_each()
+	stopped(create_test_device("Back Door"))
+	screen.open("hikvision")
+	screen.see("Devices Connected", "Devices in Need of a Person", "Unmatched People", "Events Waiting")
+	screen.see("Access Person", "Employee Checkin", "Hikvision Settings")
+	screen.keep("workspace")
+
+
+# Rights and looks
+
+
+def test_who_may_only_look_is_offered_nothing_that_would_be_refused(onlooker: Screen, listener: None) -> None:
+	events = one_of_each()
+	device = frappe.get_all("Hikvision Device", pluck="name")[0]
+	frappe.db.rollback()
+	person = frappe.db.get_value("Access Person", {"person_code": "88"})
+	forbidden = {
+		"Test connection",
+		"Renew notification URL",
+		"Judge Again",
+		"Set Aside",
+		"Count Anyway",
+		"Map to Employee",
+		"Map to Employees",
+		"Say Whose Number It Is",
+		"Open Check-in",
+	}
+	places = {
+		"hikvision": "Unmatched People",
+		"hikvision-device/view/list": "Main Door",
+		f"hikvision-device/{device}": "Events Arrive By",
+		"access-event/view/list": "Double Read",
+		f"access-event/{events['Double Read']}": "Read again within 60 seconds",
+		f"access-event/{events['Unmatched']}": "No employee has the person number 88",
+		"access-person/view/list": "88",
+		f"access-person/{person}": "Nobody is known by number 88",
+		"hikvision-settings": "Debounce (seconds)",
+	}
+	for number, (path, words) in enumerate(places.items()):
+		onlooker.open(path)
+		onlooker.see(words)
+		onlooker.wait_until_quiet()
+		assert not onlooker.buttons() & forbidden, path
+		onlooker.keep(f"onlooker-{number}")
+
+
+def test_everything_can_be_read_in_the_dark(screen: Screen, listener: None) -> None:
+	with Terminals(SimulatedDevice(PROFILES["k1t344"])) as terminals:
+		device = register_terminal(terminals.devices[0], title="Main Door", tls_mode="HTTP")
+		stopped(device)
+		screen.open(f"hikvision-device/{device.name}")
+		screen.see(REFUSED)
+		screen.darken()
+		screen.keep("dark-device-form")
+		screen.press("Test connection")
+		screen.see("The terminal answers")
+		screen.dialog()
+		screen.keep("dark-test-connection")
+		screen.press("Close")
