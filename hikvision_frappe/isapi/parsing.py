@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from hikvision_frappe.core.event import AccessEvent, Source, TimeQuality
@@ -38,7 +38,9 @@ from hikvision_frappe.isapi.messages import Heartbeat, Message, Notice
 from hikvision_frappe.isapi.scanning import split_documents
 from hikvision_frappe.isapi.times import DeviceTime, UnreadableTime, read_device_time, zone_named
 
-MAX_DOCUMENTS = 1000
+# Real notifications have half a kilobyte, so that 4 MiB never hold so many.
+MAX_PIECES = 10_000
+MAX_OUTER_FIELDS = 200
 MAX_FORM_FIELDS = 50
 PIECE_BYTES = 64 * 1024
 MAX_PERSON, MAX_NAME, MAX_CARD, MAX_WORD = 64, 140, 64, 64
@@ -58,10 +60,15 @@ _ATTENDANCE = {
 }
 
 _Record = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class MalformedPayload(ValueError):
 	"""Nothing in a body could be understood."""
+
+
+class TooManyPieces(MalformedPayload):
+	"""A body has more parts, documents or notifications than are read. None is: whoever takes some must have all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ def _documents(body: bytes) -> Iterator[Tree | bytes]:
 	if plain is not None:
 		yield plain
 	else:
-		yield from split_documents(body, MAX_DOCUMENTS, MAX_BYTES)
+		yield from _bounded(split_documents(body, MAX_PIECES + 1, MAX_BYTES))
 
 
 def read_event(row: _Record, context: ParseContext, received_at: datetime) -> AccessEvent | None:
@@ -148,7 +155,7 @@ def with_ordinals(messages: Iterable[Message]) -> list[Message]:
 
 
 def _multipart_bodies(body: bytes) -> Iterator[bytes]:
-	for part in islice(_parts(body), MAX_DOCUMENTS):
+	for part in _bounded(_parts(body)):
 		if part.body[:1] in (b"{", b"[", b"<"):
 			yield part.body
 		elif part.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
@@ -175,6 +182,13 @@ def _form_bodies(body: bytes) -> Iterator[bytes]:
 			yield value.encode("utf-8")
 
 
+def _bounded(pieces: Iterable[T]) -> Iterator[T]:
+	for number, piece in enumerate(pieces):
+		if number >= MAX_PIECES:
+			raise TooManyPieces(f"more than {MAX_PIECES} pieces in one body")
+		yield piece
+
+
 def _first_understood(bodies: Iterable[bytes], context: ParseContext, received_at: datetime) -> list[Message]:
 	"""All messages of those bodies that can be understood; raises MalformedPayload if none can."""
 	messages: list[Message] = []
@@ -182,6 +196,8 @@ def _first_understood(bodies: Iterable[bytes], context: ParseContext, received_a
 	for body in bodies:
 		try:
 			messages.extend(parse_document(body, context, received_at))
+		except TooManyPieces:
+			raise
 		except MalformedPayload as error:
 			problem = error
 	if not messages:
@@ -197,7 +213,7 @@ def _unwrap(value: Tree, depth: int) -> Iterator[_Record]:
 	if depth > 4:
 		return
 	if isinstance(value, list):
-		for item in value[:MAX_DOCUMENTS]:
+		for item in _bounded(value):
 			yield from _unwrap(item, depth + 1)
 	elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
 		yield from _unwrap(read_json(value), depth + 1)
@@ -225,8 +241,9 @@ def _one_per_event(value: dict[str, Tree]) -> Iterator[_Record]:
 	if not isinstance(nested, list):
 		yield value
 		return
-	for inner in nested[:MAX_DOCUMENTS]:
-		yield {**value, _NESTED: inner}
+	outer = dict(islice(value.items(), MAX_OUTER_FIELDS))
+	for inner in _bounded(nested):
+		yield {**outer, _NESTED: inner}
 
 
 # Records to messages

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hikvision_frappe.core.event import AccessEvent, EventKind, Source, TimeQuality
 from hikvision_frappe.isapi.messages import Heartbeat, Notice
 from hikvision_frappe.isapi.parsing import (
+	MAX_PIECES,
 	MalformedPayload,
 	ParseContext,
 	parse_document,
@@ -340,6 +341,26 @@ def test_duplicate_keys_and_numbers_that_are_none_do_no_harm():
 def test_one_broken_part_of_a_push_does_not_take_the_others_with_it():
 	body = b'--x\r\nA: b\r\n\r\n{"broken": \r\n--x\r\nA: b\r\n\r\n' + event_body(2) + b"\r\n--x--\r\n"
 	assert [event.serial_no for event in push(body)] == [2]
+
+
+def many_events(form, number):
+	rows = [b'{"major":5,"serialNo":%d}' % serial for serial in range(1, number + 1)]
+	if form == "list":
+		return b"[" + b",".join(rows) + b"]"
+	if form == "nested":
+		return b'{"eventType":"AccessControllerEvent","AccessControllerEvent":[' + b",".join(rows) + b"]}"
+	if form == "row":
+		return b"\n".join(rows)
+	return b"".join(b"--b\r\nX: y\r\n\r\n" + row + b"\r\n" for row in rows) + b"--b--\r\n"
+
+
+@pytest.mark.parametrize("form", ["list", "nested", "row", "parts"])
+def test_a_body_of_many_events_is_told_whole_or_not_at_all(form):
+	assert [event.serial_no for event in push(many_events(form, MAX_PIECES))] == list(
+		range(1, MAX_PIECES + 1)
+	)
+	with pytest.raises(MalformedPayload, match="more than"):
+		push(many_events(form, MAX_PIECES + 1))
 
 
 @pytest.mark.parametrize(
