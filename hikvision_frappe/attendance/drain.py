@@ -7,6 +7,7 @@ killed in between leaves nothing half done; the unique link on Employee Checkin 
 
 from __future__ import annotations
 
+import random
 import time
 import traceback
 from collections import Counter
@@ -35,7 +36,9 @@ from hikvision_frappe.attendance.facts import (
 )
 from hikvision_frappe.attendance.failures import (
 	CONTENTION,
+	FIRST_PAUSE,
 	MAX_ATTEMPTS,
+	OUTAGE,
 	in_words,
 	is_interruption,
 	next_attempt,
@@ -48,11 +51,12 @@ from hikvision_frappe.core.states import EventState
 # The facts of one batch are read together; their check-ins span no more than this.
 BATCH_SPAN = timedelta(days=7)
 LOCK_NAME = "hikvision_drain"
-# HRMS, or a hook, may have been in the way of this pass alone: a fresh look often settles it.
-CONTENTION_ATTEMPTS = 4
+# HRMS, or a hook, may have been in the way of this pass alone: a fresh look often settles it. Not so a lock wait that
+# timed out, which has already waited for most of a minute.
+DEADLOCK_ATTEMPTS = 4
 AGAIN = Retrying(
-	retry=retry_if_exception_type(CONTENTION),
-	stop=stop_after_attempt(CONTENTION_ATTEMPTS),
+	retry=retry_if_exception_type(frappe.QueryDeadlockError),
+	stop=stop_after_attempt(DEADLOCK_ATTEMPTS),
 	wait=wait_random_exponential(multiplier=0.02, max=0.5),
 	before_sleep=lambda _state: frappe.db.rollback(),
 	reraise=True,
@@ -136,16 +140,19 @@ def _release(name: str) -> None:
 
 
 def _waiting(limit: int) -> list[str]:
-	"""Names of the oldest passes that are new, or failed and due; without a lock."""
+	"""Names of the oldest passes that are new and not made to wait, or failed and due; without a lock."""
 	event = frappe.qb.DocType("Access Event")
-	query = frappe.qb.from_(event).select(event.name, event.occurred_at_utc).limit(limit)
-	new = query.where(event.state == EventState.NEW.value).orderby(event.occurred_at_utc).run()
-	due = (
-		query.where(event.state == EventState.FAILED.value)
-		.where(event.next_attempt_at <= _utc_now())
+	query = (
+		frappe.qb.from_(event)
+		.select(event.name, event.occurred_at_utc)
 		.orderby(event.occurred_at_utc)
-		.run()
+		.limit(limit)
 	)
+	is_due = event.next_attempt_at <= _utc_now()
+	new = (
+		query.where(event.state == EventState.NEW.value).where(event.next_attempt_at.isnull() | is_due).run()
+	)
+	due = query.where(event.state == EventState.FAILED.value).where(is_due).run()
 	return [name for name, moment in sorted([*new, *due], key=lambda row: (row[1], row[0]))[:limit]]
 
 
@@ -222,6 +229,7 @@ def _settle(name: str, rules: SiteRules, facts: BatchFacts | None) -> EventState
 				return _settle_once(name, rules, facts)
 	except CONTENTION:
 		frappe.db.rollback()
+		_let_others_go_first(name)
 	except Exception as error:
 		if is_interruption(error):
 			raise
@@ -275,10 +283,10 @@ def _lock_statement(_db_type: str) -> str:
 
 
 def _is_due(each: LedgerPass) -> bool:
-	if each.state == EventState.NEW.value:
+	if each.state == EventState.NEW.value and each.next_attempt_at is None:
 		return True
 	due = each.next_attempt_at is not None and each.next_attempt_at <= _utc_now()
-	return each.state == EventState.FAILED.value and due
+	return each.state in (EventState.NEW.value, EventState.FAILED.value) and due
 
 
 def _make(each: LedgerPass, decision: Decision, facts: BatchFacts) -> Checkin:
@@ -338,7 +346,7 @@ def _keep_failure(name: str, error: Exception) -> EventState | None:
 			"state_reason": in_words(error),
 			"log_type": LogType.NONE.value,
 			"attempts": attempts,
-			"next_attempt_at": next_attempt(attempts, _utc_now()),
+			"next_attempt_at": next_attempt(attempts, _utc_now(), outage=isinstance(error, OUTAGE)),
 		},
 	)
 	if not isinstance(error, frappe.ValidationError) and attempts in (1, MAX_ATTEMPTS):
@@ -350,6 +358,18 @@ def _keep_failure(name: str, error: Exception) -> EventState | None:
 		)
 	frappe.db.commit()  # nosemgrep: the failure is kept whatever happens next
 	return EventState.FAILED
+
+
+def _let_others_go_first(name: str) -> None:
+	"""Somebody holds what this pass needs: it stays new, but no longer at the head of the queue.
+
+	Otherwise every drain would begin with waiting for the same lock, and end without having settled anything.
+	"""
+	each = lock_pass(name)
+	if each is not None and _is_due(each):
+		pause = FIRST_PAUSE * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
+		write_outcome(name, {"next_attempt_at": _utc_now() + pause})
+	frappe.db.commit()  # nosemgrep: a transaction of its own
 
 
 def _traceback(error: Exception) -> list[str]:

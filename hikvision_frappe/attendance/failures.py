@@ -6,6 +6,8 @@ import random
 from datetime import datetime, timedelta
 
 import frappe
+import redis
+import requests
 from frappe import _
 from rq.timeouts import BaseTimeoutException
 
@@ -17,6 +19,15 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 # Another transaction was in the way: the same again, at once.
 CONTENTION = (frappe.QueryDeadlockError, frappe.QueryTimeoutError)
+
+# Something that a check-in, or another app's hook, needs beside the database is away. It comes back without a person.
+OUTAGE = (
+	redis.exceptions.RedisError,
+	requests.exceptions.ConnectionError,
+	requests.exceptions.Timeout,
+	ConnectionError,
+	TimeoutError,
+)
 
 # The site cannot be worked on now, whatever the event is.
 INTERRUPTION = (
@@ -42,11 +53,14 @@ def is_interruption(error: BaseException) -> bool:
 	return isinstance(error, OPERATIONAL_ERROR) and error.args[0] in CONNECTION_CODES
 
 
-def next_attempt(attempts: int, now: datetime) -> datetime | None:
-	"""When to try again after so many failed attempts (full jitter), or None: a person must look."""
-	if attempts >= MAX_ATTEMPTS:
+def next_attempt(attempts: int, now: datetime, outage: bool = False) -> datetime | None:
+	"""When to try again after so many failed attempts (full jitter), or None: a person must look.
+
+	outage: the error was one of OUTAGE; there is no last attempt then, only longer pauses.
+	"""
+	if attempts >= MAX_ATTEMPTS and not outage:
 		return None
-	longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
+	longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts - 1, 10))
 	return now + longest * random.random()  # noqa: S311 - spreads load, hides nothing
 
 
@@ -57,4 +71,8 @@ def in_words(error: Exception) -> str:
 	if isinstance(error, frappe.ValidationError):
 		text = frappe.utils.strip_html(str(error)).strip()
 		return _("The check-in was refused: {0}").format(text or type(error).__name__)
+	if isinstance(error, OUTAGE):
+		return _("Something that it needs cannot be reached now ({0}); it is tried again by itself.").format(
+			type(error).__name__
+		)
 	return _("An error stopped it ({0}); the Error Log has the details.").format(type(error).__name__)

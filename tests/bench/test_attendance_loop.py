@@ -17,9 +17,10 @@ from typing import Any
 import frappe
 import pytest
 
+from hikvision_frappe.attendance.drain import drain
 from hikvision_frappe.ledger.intake import deliver
 from tests.bench.factories import create_test_device, create_test_employee, make_event
-from tests.bench.passes import ENTRY, checkins, passes, states
+from tests.bench.passes import ENTRY, checkins, passes, row, states
 from tests.bench.processes import Outage, bench_command, wait_until
 
 PEOPLE = 20
@@ -291,6 +292,27 @@ def test_a_deadlock_is_tried_again_and_leaves_no_mark(device: str) -> None:
 		process.terminate()
 	assert frappe.db.get_value("Access Event", event, ["state", "attempts"]) == ("Check-in Made", 0)
 	assert frappe.db.count("Error Log") == 0
+
+
+def test_a_pass_whose_person_is_locked_lets_the_others_go_first(device: str) -> None:
+	passes(device, "88", "2026-03-02 06:00:00")
+	drain()
+	[held] = passes(device, "88", "2026-03-02 07:00:00")
+	[free] = passes(device, "3000", "2026-03-02 08:00:00")
+	frappe.db.sql("set session innodb_lock_wait_timeout = 1")
+	try:
+		with rival_connection() as rival:
+			rival.sql("select name from `tabAccess Person` where person_code = '88' for update")
+			for _slice in range(2):
+				drain(time_budget=0.5)
+	finally:
+		frappe.db.sql("set session innodb_lock_wait_timeout = 50")
+	assert row(free).state == "Check-in Made"
+	assert (row(held).state, row(held).attempts) == ("New", 0)
+	frappe.db.set_value("Access Event", held, "next_attempt_at", "2000-01-01")
+	frappe.db.commit()
+	drain()
+	assert (row(held).state, row(held).next_attempt_at) == ("Unmatched", None)
 
 
 @contextmanager
