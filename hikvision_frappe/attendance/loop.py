@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 
 import frappe
@@ -59,14 +60,14 @@ def _run_once(site: str) -> None:
 def work_off(seconds: float = JOB_SECONDS) -> DrainResult:
 	"""Drain the connected site until nothing waits or the time is up; what the background job does.
 
+	Ends, too, when nothing of a slice could be settled: somebody holds all of it, and the sweep comes back.
 	Returns the last slice's result with the states of all of them.
 	"""
 	deadline = time.monotonic() + seconds
-	result = drain(SLICE_EVENTS, SLICE_SECONDS)
-	while result.more and not result.busy and time.monotonic() < deadline:
-		following = drain(SLICE_EVENTS, SLICE_SECONDS)
-		following.states.update(result.states)
-		result = following
+	result = slice_ = drain(SLICE_EVENTS, SLICE_SECONDS)
+	while slice_.more and slice_.settled and time.monotonic() < deadline:
+		slice_ = drain(SLICE_EVENTS, SLICE_SECONDS)
+		result = replace(slice_, states=result.states + slice_.states)
 	return result
 
 

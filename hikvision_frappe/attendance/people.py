@@ -278,6 +278,24 @@ def on_employee_update(document: Any, _method: str | None = None) -> None:
 	replay_numbers({("", each) for each in (code, *waiting)})
 
 
+def replay_known() -> int:
+	"""Replay events that wait for a number which an employee has by now; returns how many.
+
+	Saving the Employee does so at once. This finds numbers that were written past the document, and the pass that the
+	drain was calling unmatched at the very moment of the save.
+	"""
+	person, employee = frappe.qb.DocType("Access Person"), frappe.qb.DocType("Employee")
+	codes = (
+		frappe.qb.from_(person)
+		.join(employee)
+		.on(employee.attendance_device_id == person.person_code)
+		.select(person.person_code)
+		.where((person.status == UNMATCHED) & (person.waiting_events > 0))
+		.run(pluck=True)
+	)
+	return replay_numbers(("", code) for code in codes)
+
+
 def _site_time(moment: datetime) -> datetime:
 	return to_site_time(moment.replace(tzinfo=timezone.utc), get_system_timezone())
 

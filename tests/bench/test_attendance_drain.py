@@ -9,13 +9,16 @@ from typing import Any
 
 import frappe
 import pytest
+import redis
+from frappe.utils.background_jobs import get_job, is_job_enqueued
 
 from hikvision_frappe.attendance import loop
 from hikvision_frappe.attendance.drain import drain, lock_pass, something_waits
 from hikvision_frappe.attendance.facts import STRICT
 from hikvision_frappe.attendance.failures import MAX_ATTEMPTS, next_attempt
 from hikvision_frappe.ledger.intake import deliver
-from hikvision_frappe.ledger.signal import DRAIN_JOB
+from hikvision_frappe.ledger.signal import DRAIN_JOB, DRAIN_JOB_ID
+from hikvision_frappe.tasks.drain import enqueue_if_waiting
 from tests.bench.factories import create_test_device, create_test_employee, create_test_shift, make_events
 from tests.bench.passes import (
 	ENTRY,
@@ -267,6 +270,10 @@ def stumble(document: Any, method: str) -> None:
 	raise KeyError("a bug of another app")
 
 
+def reach_out(document: Any, method: str) -> None:
+	raise redis.exceptions.ConnectionError("of another app's queue")
+
+
 def commit_too_early(document: Any, method: str) -> None:
 	frappe.db.commit()
 	raise KeyError("after its own commit")
@@ -312,6 +319,22 @@ def test_a_bug_in_another_app_is_logged_once_tried_again_and_then_waits_for_a_pe
 		"Access Event",
 	]
 	assert checkins() == [] and not something_waits()
+
+
+def test_a_pass_outlives_an_outage_of_any_length(
+	other_app: dict[str, list[str]], device: str, employee: str
+) -> None:
+	other_app["after_insert"] = [f"{OTHER_APP}.reach_out"]
+	[event] = passes(device, "42", MORNING)
+	for _attempt in range(MAX_ATTEMPTS + 3):
+		drain()
+		assert row(event).next_attempt_at is not None
+		make_due()
+	assert (row(event).state, row(event).attempts) == ("Failed", MAX_ATTEMPTS + 3)
+	assert "by itself" in row(event).state_reason
+	other_app["after_insert"] = []
+	drain()
+	assert row(event).state == "Check-in Made" and len(checkins()) == 1
 
 
 def test_pauses_between_attempts_grow_are_scattered_and_end() -> None:
@@ -423,14 +446,33 @@ def test_the_background_job_goes_on_until_nothing_waits(
 def test_the_sweep_queues_a_job_only_for_what_is_due(
 	other_app: dict[str, list[str]], device: str, employee: str
 ) -> None:
-	assert not something_waits()
 	other_app["validate"] = [f"{OTHER_APP}.refuse_everybody"]
 	passes(device, "42", MORNING)
-	assert something_waits()
+	assert sweep_queues_a_job()
 	drain()
-	assert not something_waits()
+	assert not sweep_queues_a_job()
 	make_due()
-	assert something_waits()
+	assert sweep_queues_a_job()
+
+
+def sweep_queues_a_job() -> bool:
+	"""Whether the sweep queues a job where none is queued."""
+	if job := get_job(DRAIN_JOB_ID):
+		job.delete()
+	enqueue_if_waiting()
+	return is_job_enqueued(DRAIN_JOB_ID)
+
+
+def test_the_sweep_finds_a_number_that_was_entered_past_the_document(device: str) -> None:
+	employee = create_test_employee()
+	[event] = passes(device, "88", MORNING)
+	drain()
+	assert row(event).state == "Unmatched"
+	frappe.db.set_value("Employee", employee, "attendance_device_id", "88")
+	frappe.db.commit()
+	enqueue_if_waiting()
+	drain()
+	assert (row(event).state, row(event).employee) == ("Check-in Made", employee)
 
 
 def test_a_drain_stops_when_its_time_is_up(device: str, employee: str) -> None:
