@@ -69,6 +69,11 @@ class DeviceTrack:
 		self.error = error or self.error
 		self.retry_at = retry_at
 
+	def stop(self, revision: str, error: str) -> None:
+		"""Wait for a person to change the configuration that has this revision."""
+		self.enter(ConnectionState.STOPPED, error)
+		self.stopped_revision = revision
+
 	def rest(self) -> None:
 		"""Nobody is connecting any more: the device is gone, changed, or another listener's."""
 		self.enter(ConnectionState.WAITING)

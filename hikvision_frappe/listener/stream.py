@@ -36,6 +36,7 @@ from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
+from hikvision_frappe.listener.refused_logins import RefusedLogins
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
 from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, DeviceIdentityReport
 from hikvision_frappe.listener.spool import SpoolUnavailable
@@ -106,13 +107,14 @@ class Terminals:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-	"""What all streams of a listener share. handshakes: who may log in now. pulse: when what they have read is parsed
-	and stored."""
+	"""What all streams of a listener share. handshakes: who may log in now. refused_logins: who need not try. pulse:
+	when what they have read is parsed and stored."""
 
 	intake: Intake
 	session: aiohttp.ClientSession
 	terminals: Terminals
 	handshakes: Handshakes
+	refused_logins: RefusedLogins
 	pulse: Pulse
 	settings: StreamSettings
 
@@ -182,10 +184,11 @@ class DeviceStream:
 		"""What a failure means for the device's state and the next attempt."""
 		if isinstance(error, AccountLocked):
 			return self._after_lock(error)
+		if isinstance(error, LoginFailed):
+			self._around.refused_logins.remember(self._config.key, self._config.revision, str(error))
 		if isinstance(error, (LoginFailed, SetupWrong, NotSupported)):
 			logger.error("device %s stopped: %s", self._config.key, error)
-			self._track.enter(ConnectionState.STOPPED, str(error))
-			self._track.stopped_revision = self._config.revision
+			self._track.stop(self._config.revision, str(error))
 			return None
 		return self._retry(str(error), slot_taken=isinstance(error, (StreamSlotTaken, DeviceBusy, Rejected)))
 

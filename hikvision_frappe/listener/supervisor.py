@@ -22,6 +22,7 @@ from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
+from hikvision_frappe.listener.refused_logins import RefusedLogins
 from hikvision_frappe.listener.reporter import ReportFilter
 from hikvision_frappe.listener.site import (
 	ConnectionState,
@@ -313,11 +314,14 @@ class StreamKeeper:
 		self._tracks = parts.tracks
 		self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by device: revision and task
 		self._session = new_session()
+		spool = settings.spool_path
+		self._refused_logins = RefusedLogins(spool.with_name(spool.name + ".refused-logins.json"))
 		self._around = Surroundings(
 			parts.intake,
 			self._session,
 			Terminals(),
 			Handshakes(settings.handshakes, settings.handshake_patience),
+			self._refused_logins,
 			Pulse(settings.pulse_seconds),
 			settings.stream,
 		)
@@ -325,6 +329,7 @@ class StreamKeeper:
 	async def use(self, devices: Sequence[DeviceConfig]) -> None:
 		"""Stop streams of devices that are gone, changed, or no longer ours; start those that are missing."""
 		self._around.terminals.enter(devices)
+		self._refused_logins.forget_others({device.key: device.revision for device in devices})
 		wanted = {
 			device.key: device for device in devices if device.mode is IngestMode.STREAM and device.leased
 		}
@@ -353,6 +358,9 @@ class StreamKeeper:
 		if track.stopped_revision == device.revision:
 			return
 		track.stopped_revision = ""
+		if reason := self._refused_logins.why(device.key, device.revision):
+			track.stop(device.revision, reason)
+			return
 		stream = DeviceStream(device, track, self._around)
 		task = asyncio.create_task(stream.run(), name=f"stream {device.key}")
 		self._running[device.key] = (device.revision, task)

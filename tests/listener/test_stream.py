@@ -218,6 +218,34 @@ async def test_a_wrong_password_is_tried_once_and_then_waits_for_a_person(tmp_pa
 			assert len(device.login_failures) == 1
 
 
+async def test_a_listener_restarted_again_and_again_tries_a_wrong_password_once(tmp_path: Path) -> None:
+	async with SimulatedDevice(PROFILES["k1t344"]) as device:
+		for _ in range(6):  # five refusals lock the device
+			async with Running(tmp_path, [streaming(device, password="wrong-password")]) as it:
+				await it.until_state(ConnectionState.STOPPED)
+				assert "refuses user or password" in it.track().error
+				await it.die()
+		assert len(device.login_failures) == 1
+		kept = next((tmp_path / "spool").glob("*.refused-logins.json"))
+		assert "wrong-password" not in kept.read_text()
+		assert kept.stat().st_mode & 0o077 == 0
+		async with Running(tmp_path, [streaming(device, revision="2")]) as it:
+			await it.until_state(ConnectionState.CONNECTED)
+			assert kept.read_text() == "{}"
+
+
+async def test_a_device_that_was_switched_off_and_on_at_the_site_is_tried_again(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=Faults(refuse_logins=1)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.STOPPED)
+		it.ledger.set_devices([])
+		await until(lambda: "gate" not in it.listener.tracks)
+		it.ledger.set_devices([streaming(device)])
+		await it.until_state(ConnectionState.CONNECTED)
+
+
 async def test_a_storm_of_401_ends_after_one_refused_login(tmp_path: Path) -> None:
 	async with (
 		SimulatedDevice(PROFILES["k1a340"], faults=Faults(unauthorized=-1)) as device,
