@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from listener_support import until
-from running import QUICK_STREAMS, Running, streaming, with_stream
+from running import QUICK_STREAMS, MoodySite, Running, streaming, with_stream
 
+from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.client import DeviceClient
+from hikvision_frappe.listener.local_site import LocalSite
 from hikvision_frappe.listener.silence import SilenceSettings
-from hikvision_frappe.listener.site import ConnectionState
+from hikvision_frappe.listener.site import ConnectionState, Delivery, DeviceConfig
+from hikvision_frappe.simulator.clock import repeated_hour
 from hikvision_frappe.simulator.device import SimulatedDevice
 from hikvision_frappe.simulator.digest import LockOut
 from hikvision_frappe.simulator.faults import Faults, PartLength
 from hikvision_frappe.simulator.profile import PROFILES
+
+
+class CountingSite(MoodySite):
+	"""Takes everything and counts how often each event was told."""
+
+	def __init__(self, device: DeviceConfig) -> None:
+		super().__init__(LocalSite(":memory:", [device]))
+		self.taken: Counter[int | None] = Counter()
+
+	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
+		self.taken.update(event.serial_no for event in events)
+		return Delivery(new=len(events), known=0)
+
 
 STREAMING_PROFILES = ["k1t344", "k1a340", "kv6124", "k2702", "k1t341am-old", "nvr-typeb"]
 
@@ -128,6 +145,60 @@ async def test_events_out_of_order_are_stored_once_and_all(tmp_path: Path) -> No
 		await it.until_stored(21)
 		await until(lambda: it.parts.spool.depth == 0)
 		assert stored(it) == expected(device)
+
+
+async def test_a_backlog_of_100000_is_stored_once(tmp_path: Path) -> None:
+	async with SimulatedDevice(PROFILES["k1t344"]) as device:
+		device.fill_backlog(100_000)
+		site = CountingSite(streaming(device))
+		async with Running(tmp_path, [], site=site) as it:
+			await until(lambda: len(site.taken) == 100_000, seconds=120.0)
+			await until(lambda: it.parts.spool.depth == 0)
+	assert set(site.taken.values()) == {1}
+
+
+async def test_a_picture_of_three_megabytes_in_a_stream_hides_no_event(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=Faults(picture_bytes=3_000_000)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		for number in range(3):
+			device.make_pass(f"{number}")
+		await it.until_stored(3)
+		assert stored(it) == expected(device)
+		assert it.track().malformed == 0
+
+
+@pytest.mark.parametrize("profile", ["k1a340", "k1t341am-old"])
+async def test_the_repeated_hour_of_autumn_is_stored_as_the_two_instants_it_was(
+	profile: str, tmp_path: Path
+) -> None:
+	zone = "Europe/Bratislava"
+	async with (
+		SimulatedDevice(PROFILES[profile], zone=zone) as device,
+		Running(tmp_path, [streaming(device, zone=zone)]) as it,
+	):
+		for moment in repeated_hour(zone, 2025):
+			device.make_pass("1", at=moment)
+		await it.until_stored(len(device.log))
+		assert stored(it) == expected(device)
+
+
+async def test_a_leaked_slot_is_waited_for_until_the_device_has_freed_it(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=Faults(leak_slots=True)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		device.cut_streams()
+		await until(lambda: "somebody else" in it.track().error)
+		device.make_pass("1")
+		device.reboot()
+		await it.until_stored(len(device.log))
+		await it.until_state(ConnectionState.CONNECTED)
+		assert stored(it) == expected(device)
+		assert not device.login_failures
 
 
 @pytest.mark.parametrize("seconds", [7200, -7200])

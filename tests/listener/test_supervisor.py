@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from hikvision_frappe.listener.site import ConnectionState, DeviceReport
 from hikvision_frappe.listener.spool import SpoolUnusable
 from hikvision_frappe.listener.supervisor import Listener
 from hikvision_frappe.simulator.device import SimulatedDevice
+from hikvision_frappe.simulator.faults import Faults
 from hikvision_frappe.simulator.profile import PROFILES
+from hikvision_frappe.simulator.push import PushTiming
 
 PROCESS = Path(__file__).with_name("listener_process.py")
 
@@ -61,6 +64,26 @@ async def test_the_same_pass_told_by_stream_and_push_is_one_row(tmp_path: Path) 
 		await until(lambda: it.track().events + it.parts.spool.counts.repeated >= 20)
 		await until(lambda: it.parts.spool.depth == 0)
 		assert len(it.rows()) == len(device.log) == 10
+
+
+@pytest.mark.parametrize("profile", ["k1t323-push", "k1t344"])
+async def test_broken_pushes_are_refused_and_told_again_whole(profile: str, tmp_path: Path) -> None:
+	faults = Faults(malformed_every=3)
+	timing = PushTiming(first_retry=0.01, longest_retry=0.05)
+	async with (
+		SimulatedDevice(PROFILES[profile], faults=faults, push_timing=timing) as device,
+		Running(tmp_path, [a_device()]) as it,
+	):
+		await push_until_taken(it.parts.push.port, 999_999)
+		device.push_to(f"http://127.0.0.1:{it.parts.push.port}/hikvision/event/keygate.{SECRET}")
+		for number in range(12):
+			device.make_pass(f"{number}")
+		await it.until_stored(13)
+		await until(lambda: it.parts.spool.depth == 0)
+		assert Counter(row.serial_no for row in it.rows()) == Counter(
+			[999_999, *(record.serial_no for record in device.log)]
+		)
+		assert it.track().malformed > 0
 
 
 async def test_without_a_site_at_the_start_pushes_are_asked_for_patience_until_devices_are_known(
