@@ -66,7 +66,7 @@ async def test_the_same_pass_told_by_stream_and_push_is_one_row(tmp_path: Path) 
 		assert len(it.rows()) == len(device.log) == 10
 
 
-@pytest.mark.parametrize("profile", ["k1t323-push", "k1t344"])
+@pytest.mark.parametrize("profile", ["k1t341am-old", "k1t344"])
 async def test_broken_pushes_are_refused_and_told_again_whole(profile: str, tmp_path: Path) -> None:
 	faults = Faults(malformed_every=3)
 	timing = PushTiming(first_retry=0.01, longest_retry=0.05)
