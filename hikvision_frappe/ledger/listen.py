@@ -87,13 +87,18 @@ async def keep_running(command: Sequence[str], stop: asyncio.Event) -> None:
 	pause = RESTART_SECONDS[0]
 	while not stop.is_set():
 		started = loop.time()
-		process = await asyncio.create_subprocess_exec(*command, cwd=os.getcwd())
-		await _until_ended_or(process, stop)
-		if stop.is_set():
-			await _end(process)
-			return
+		try:
+			process = await asyncio.create_subprocess_exec(*command, cwd=os.getcwd())
+		except OSError as error:  # no memory or no process left just now
+			how = f"could not be started ({type(error).__name__})"
+		else:
+			await _until_ended_or(process, stop)
+			if stop.is_set():
+				await _end(process)
+				return
+			how = f"ended with code {process.returncode}"
 		pause = RESTART_SECONDS[0] if loop.time() - started > STEADY_SECONDS else pause
-		logger.error("the drain ended with code %s; starting it again in %.0f s", process.returncode, pause)
+		logger.error("the drain %s; starting it again in %.0f s", how, pause)
 		with contextlib.suppress(asyncio.TimeoutError):
 			await asyncio.wait_for(stop.wait(), pause)
 		pause = min(pause * 2, RESTART_SECONDS[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import frappe
 import pytest
 
+from hikvision_frappe.ledger import listen
 from hikvision_frappe.ledger.devices import push_url
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from tests.bench.factories import create_test_employee
@@ -246,3 +248,26 @@ class site_config:
 
 	def __exit__(self, *_: object) -> None:
 		self.path.write_text(self.before)
+
+
+def test_a_drain_that_cannot_be_started_is_tried_again_and_ends_nothing(
+	tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+	monkeypatch.setattr(listen, "RESTART_SECONDS", (0.05, 0.05))
+	program, lived = tmp_path / "drain", tmp_path / "lived"
+
+	async def scene() -> None:
+		stop = asyncio.Event()
+		keeping = asyncio.create_task(listen.keep_running([str(program)], stop))
+		await asyncio.sleep(0.2)
+		program.write_text(f"#!/bin/sh\ntouch {lived}\nexec sleep 60\n")
+		program.chmod(0o755)
+		for _ in range(200):
+			if lived.exists() or keeping.done():
+				break
+			await asyncio.sleep(0.05)
+		stop.set()
+		await keeping
+
+	asyncio.run(scene())
+	assert lived.exists()
