@@ -22,6 +22,7 @@ from hikvision_frappe.isapi.errors import (
 	DeviceBusy,
 	IsapiError,
 	LoginFailed,
+	LoginRefused,
 	NotPermitted,
 	NotSupported,
 	Rejected,
@@ -184,7 +185,7 @@ class DeviceStream:
 		"""What a failure means for the device's state and the next attempt."""
 		if isinstance(error, AccountLocked):
 			return self._after_lock(error)
-		if isinstance(error, LoginFailed):
+		if isinstance(error, LoginRefused):
 			self._around.refused_logins.remember(self._config.key, self._config.revision, str(error))
 		if isinstance(error, (LoginFailed, SetupWrong, NotSupported)):
 			logger.error("device %s stopped: %s", self._config.key, error)
