@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import frappe
 import pytest
 
+import hikvision_frappe.api.device
+import hikvision_frappe.api.events
+import hikvision_frappe.api.people
+import hikvision_frappe.api.push  # noqa: F401 - for what it whitelists
+from hikvision_frappe.attendance.drain import drain
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.factories import create_test_device, make_event
+from tests.bench.factories import create_test_device, create_test_employee, make_event
+from tests.bench.users import create_test_user
 
 ALLOWED = {
 	"Hikvision Manager": {
@@ -89,3 +96,89 @@ def test_nobody_writes_an_event_by_hand() -> None:
 			if permission.role == role
 		)
 	assert frappe.get_doc("Access Event", name).meaning
+
+
+@pytest.fixture
+def documents() -> dict[str, Any]:
+	"""One value that works for each parameter of the whitelisted methods, by its name."""
+	device, other = create_test_device(mode="Push").name, create_test_device().name
+	deliver([make_event(device, 1)])
+	drain()
+	event = frappe.get_all("Access Event", pluck="name")[0]
+	person, employee = frappe.get_all("Access Person", pluck="name")[0], create_test_employee()
+	return {
+		"device": device,
+		"address_of": other,
+		"fingerprint": "0" * 64,
+		"name": event,
+		"names": [event],
+		"reason": "because",
+		"person": person,
+		"persons": [person],
+		"employee": employee,
+		"pairs": [{"person": person, "employee": employee}],
+	}
+
+
+def whitelisted() -> list[Callable[..., Any]]:
+	"""Every function of the app that anybody can call over HTTP, apart from the door for devices."""
+	found = [each for each in frappe.whitelisted if each.__module__.startswith("hikvision_frappe.api.")]
+	return [each for each in found if each.__module__ != "hikvision_frappe.api.push"]
+
+
+def call(method: Callable[..., Any], documents: dict[str, Any]) -> Any:
+	code = method.__wrapped__.__code__ if hasattr(method, "__wrapped__") else method.__code__
+	parameters = code.co_varnames[: code.co_argcount]
+	return method(**{key: documents[key] for key in parameters if key in documents})
+
+
+@pytest.mark.parametrize("roles", [(), ("Employee",), ("Hikvision Agent",)])
+def test_no_method_answers_who_has_no_right(roles: tuple[str, ...], documents: dict[str, Any]) -> None:
+	methods = whitelisted()
+	if "Hikvision Agent" in roles:  # which reads devices, and nothing else
+		methods = [each for each in methods if each.__name__ != "listener_status"]
+	assert len(methods) > 12
+	frappe.set_user(create_test_user(*roles) if roles else "Guest")
+	for method in methods:
+		with pytest.raises(frappe.PermissionError):
+			call(method, documents)
+			pytest.fail(f"{method.__module__}.{method.__name__} answered")
+
+
+@pytest.mark.parametrize("role", ["Hikvision User", "HR Manager", "Hikvision Agent"])
+def test_who_may_only_read_devices_cannot_use_them(role: str, documents: dict[str, Any]) -> None:
+	frappe.set_user(create_test_user(role))
+	for method in whitelisted():
+		if method.__module__ == "hikvision_frappe.api.device" and method.__name__ != "listener_status":
+			with pytest.raises(frappe.PermissionError):
+				call(method, documents)
+	device = frappe.get_doc("Hikvision Device", documents["device"])
+	for method in (device.rotate_push_secret, device.forget_identity):
+		with pytest.raises(frappe.PermissionError):
+			method()
+
+
+@pytest.mark.parametrize("role", ["Hikvision User", "HR Manager", "Hikvision Agent"])
+def test_who_may_only_read_devices_is_told_no_login_and_no_secret(role: str) -> None:
+	from frappe.client import get, get_list
+
+	device = create_test_device(mode="Push")
+	frappe.set_user(create_test_user(role))
+	secrets = ("user", "password", "push_secret", "push_secret_hash")
+	told = get("Hikvision Device", device.name)
+	listed = get_list("Hikvision Device", fields=["name", *secrets], filters={"name": device.name})[0]
+	assert not any(told.get(field) for field in secrets)
+	assert not any(listed.get(field) for field in secrets)
+
+
+def test_the_history_of_a_device_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+	device = create_test_device(mode="Push")
+	secrets = [device.get_password("push_secret"), "Secret456"]
+	monkeypatch.setitem(frappe.local.flags, "in_test", False)  # Frappe keeps no versions in tests
+	device.password = "Secret456"
+	device.save()
+	device.rotate_push_secret()
+	secrets.append(device.get_password("push_secret"))
+	kept = frappe.get_all("Version", {"docname": device.name}, pluck="data")
+	kept += frappe.get_all("Comment", {"reference_name": device.name}, pluck="content")
+	assert kept and not any(secret in text for secret in secrets for text in kept)
