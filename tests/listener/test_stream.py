@@ -121,32 +121,6 @@ async def test_broken_parts_are_counted_and_cost_no_event_between_them(profile: 
 		assert it.track().malformed >= 5
 
 
-async def test_events_that_come_in_drops_are_read(tmp_path: Path) -> None:
-	faults = Faults(dribble_bytes=50, dribble_seconds=0.0)
-	async with (
-		SimulatedDevice(PROFILES["k1t344"], faults=faults) as device,
-		Running(tmp_path, [streaming(device)]) as it,
-	):
-		await it.until_state(ConnectionState.CONNECTED)
-		for number in range(5):
-			device.make_pass(f"{number}")
-		await it.until_stored(5)
-		assert stored(it) == expected(device)
-
-
-async def test_events_out_of_order_are_stored_once_and_all(tmp_path: Path) -> None:
-	async with (
-		SimulatedDevice(PROFILES["k1t344"], faults=Faults(reorder=7, duplicates=2)) as device,
-		Running(tmp_path, [streaming(device)]) as it,
-	):
-		await it.until_state(ConnectionState.CONNECTED)
-		for number in range(21):
-			device.make_pass(f"{number}")
-		await it.until_stored(21)
-		await until(lambda: it.parts.spool.depth == 0)
-		assert stored(it) == expected(device)
-
-
 async def test_a_backlog_of_100000_is_stored_once(tmp_path: Path) -> None:
 	async with SimulatedDevice(PROFILES["k1t344"]) as device:
 		device.fill_backlog(100_000)
@@ -155,19 +129,6 @@ async def test_a_backlog_of_100000_is_stored_once(tmp_path: Path) -> None:
 			await until(lambda: len(site.taken) == 100_000, seconds=120.0)
 			await until(lambda: it.parts.spool.depth == 0)
 	assert set(site.taken.values()) == {1}
-
-
-async def test_a_picture_of_three_megabytes_in_a_stream_hides_no_event(tmp_path: Path) -> None:
-	async with (
-		SimulatedDevice(PROFILES["k1t344"], faults=Faults(picture_bytes=3_000_000)) as device,
-		Running(tmp_path, [streaming(device)]) as it,
-	):
-		await it.until_state(ConnectionState.CONNECTED)
-		for number in range(3):
-			device.make_pass(f"{number}")
-		await it.until_stored(3)
-		assert stored(it) == expected(device)
-		assert it.track().malformed == 0
 
 
 @pytest.mark.parametrize("profile", ["k1a340", "k1t341am-old"])
@@ -199,6 +160,29 @@ async def test_a_leaked_slot_is_waited_for_until_the_device_has_freed_it(tmp_pat
 		await it.until_state(ConnectionState.CONNECTED)
 		assert stored(it) == expected(device)
 		assert not device.login_failures
+
+
+@pytest.mark.parametrize(
+	"faults",
+	[
+		Faults(dribble_bytes=50, dribble_seconds=0.0),
+		Faults(reorder=7, duplicates=2),
+		Faults(picture_bytes=3_000_000),
+	],
+	ids=["in drops", "out of order and twice", "with pictures of 3 MB"],
+)
+async def test_events_are_stored_once_however_they_come(faults: Faults, tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(PROFILES["k1t344"], faults=replace(faults)) as device,
+		Running(tmp_path, [streaming(device)]) as it,
+	):
+		await it.until_state(ConnectionState.CONNECTED)
+		for number in range(14):
+			device.make_pass(f"{number}")
+		await it.until_stored(14)
+		await until(lambda: it.parts.spool.depth == 0)
+		assert stored(it) == expected(device)
+		assert it.track().malformed == 0
 
 
 @pytest.mark.parametrize("seconds", [7200, -7200])
