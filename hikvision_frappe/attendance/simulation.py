@@ -184,8 +184,22 @@ def _remove_device(device: str) -> int:
 			kept += 1
 		else:
 			frappe.delete_doc("Employee Checkin", checkin, force=True)
+	events = frappe.get_all("Access Event", {"device": device}, pluck="name")
+	frappe.db.delete(
+		"Comment", {"reference_doctype": "Access Event", "reference_name": ["in", events or [""]]}
+	)
 	frappe.db.delete("Access Event", {"device": device})
-	frappe.db.delete("Access Person Number", {"device": device})
+	_remove_numbers(device)
 	frappe.db.delete("Hikvision Serial Epoch", {"device": device})
 	frappe.delete_doc("Hikvision Device", device, force=True)
 	return kept
+
+
+def _remove_numbers(device: str) -> None:
+	"""Person numbers on the device, and the people who have no other number."""
+	people = frappe.get_all("Access Person Number", {"device": device}, pluck="parent", distinct=True)
+	frappe.db.delete("Access Person Number", {"device": device})
+	for person in people:
+		numbers = frappe.db.exists("Access Person Number", {"parent": person})
+		if not numbers and not frappe.db.get_value("Access Person", person, "person_code"):
+			frappe.delete_doc("Access Person", person, force=True)
