@@ -373,7 +373,10 @@ class PartFramer:
 			return 1 if self._buffer.endswith(b"\n-", self._start) else 0
 		name = self._delimiter or b"--"
 		tail = bytes(self._buffer[max(self._start, len(self._buffer) - len(name) + 1) :]).lower()
-		return next((size for size in range(len(tail), 0, -1) if tail.endswith(name[:size])), 0)
+		begun = tail.find(b"-")
+		if begun < 0:
+			return 0
+		return next((size for size in range(len(tail) - begun, 0, -1) if tail.endswith(name[:size])), 0)
 
 	def _is_delimiter(self, line: bytes) -> bool:
 		name = _delimiter_name(line)
