@@ -53,7 +53,7 @@ def note_unmatched(each: LedgerPass, resolution: Resolution) -> str:
 			"person_name": each.person_name,
 			"suggested_employee": suggested or None,
 			"suggestion": why,
-			"last_seen": _site_time(each.occurred_at),
+			"last_pass": _site_time(each.occurred_at),
 			"waiting_events": 1,
 		}
 	)
@@ -82,14 +82,14 @@ def suggest(code: str, person_name: str) -> tuple[str, str]:
 
 
 def refresh_waiting(codes: Iterable[str]) -> None:
-	"""Count anew the unmatched events of these numbers, and when each was last seen; the caller commits."""
+	"""Count anew the unmatched events of these numbers, and when each passed last; the caller commits."""
 	codes = list(codes)
 	if not codes:
 		return
 	event = frappe.qb.DocType("Access Event")
 	rows = (
 		frappe.qb.from_(event)
-		.select(event.access_person, Count("*").as_("events"), Max(event.occurred_at_utc).as_("last_seen"))
+		.select(event.access_person, Count("*").as_("events"), Max(event.occurred_at_utc).as_("last_pass"))
 		.where(event.person_code.isin(codes))
 		.where(event.state == EventState.UNMATCHED.value)
 		.groupby(event.access_person)
@@ -103,7 +103,7 @@ def refresh_waiting(codes: Iterable[str]) -> None:
 def _write_waiting(name: str, row: Any) -> None:
 	values: dict[str, Any] = {"waiting_events": row.events if row else 0}
 	if row:
-		values["last_seen"] = _site_time(row.last_seen)
+		values["last_pass"] = _site_time(row.last_pass)
 	frappe.db.set_value("Access Person", name, values, update_modified=False)
 
 

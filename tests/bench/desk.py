@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from playwright.sync_api import (
 
 from tests.bench.harness import find_chromium
 
-PATIENCE = 8  # seconds for anything on a busy machine
+PATIENCE = 20  # seconds for anything on a busy machine
 PASSWORD = "Screens-1-only-for-tests"
 WINDOW = {"width": 1440, "height": 900}
 FLAGS = (
@@ -68,9 +69,10 @@ class Desk:
 		try:
 			yield screen
 			screen.wait_until_quiet()
+			problems = list(screen.problems)
 		finally:
 			page.close()
-		assert not screen.problems, "\n".join(screen.problems)
+		assert not problems, "\n".join(problems)
 
 
 class Screen:
@@ -81,6 +83,9 @@ class Screen:
 		self.problems: list[str] = []
 		self._base = base
 		self._screenshots = screenshots
+		self._under_way: set[Request] = set()
+		page.on("request", self._on_request)
+		page.on("requestfinished", lambda request: self._under_way.discard(request))
 		page.on("pageerror", lambda error: self.problems.append(f"exception: {error.stack or error}"))
 		page.on("console", self._on_console)
 		page.on("response", self._on_response)
@@ -89,7 +94,13 @@ class Screen:
 
 	def open(self, path: str) -> None:
 		"""Load a page of the desk, for example ``hikvision-device/view/list``."""
+		self.wait_until_quiet()
 		self.page.goto(f"{self._base}/app/{path}", wait_until="domcontentloaded")
+
+	def go(self, path: str) -> None:
+		"""To another page of the loaded desk, as a link on it would lead there."""
+		self.wait_until_quiet()
+		self.page.evaluate("path => frappe.set_route(path)", path)
 
 	def see(self, *words: str) -> None:
 		"""Wait until each text is visible."""
@@ -129,8 +140,13 @@ class Screen:
 		self.page.evaluate("frappe.ui.set_theme('dark')")
 
 	def wait_until_quiet(self) -> None:
-		"""Until no request is under way, so that none is cut off and then looks like a failed one."""
-		self.page.wait_for_load_state("networkidle")
+		"""Until no request was under way for a moment, so that none is cut off and looks like a failed one."""
+		deadline = time.monotonic() + PATIENCE
+		quiet = 0
+		while quiet < 3:
+			assert time.monotonic() < deadline, f"still under way: {[each.url for each in self._under_way]}"
+			self.page.wait_for_timeout(40)
+			quiet = 0 if self._under_way else quiet + 1
 
 	def keep(self, name: str) -> None:
 		"""Save what a person would see now."""
@@ -155,7 +171,12 @@ class Screen:
 		if response.status >= 400 and REALTIME not in response.url:
 			self.problems.append(f"{response.status}: {response.request.method} {response.url}")
 
+	def _on_request(self, request: Request) -> None:
+		if REALTIME not in request.url:
+			self._under_way.add(request)
+
 	def _on_failed(self, request: Request) -> None:
+		self._under_way.discard(request)
 		if REALTIME not in request.url:
 			self.problems.append(f"failed: {request.method} {request.url} ({request.failure})")
 

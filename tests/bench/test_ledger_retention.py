@@ -38,9 +38,9 @@ def test_a_failed_event_stays_only_while_it_will_be_tried_again() -> None:
 	device = create_test_device().name
 	retried = aged(device, 1, 500, EventState.FAILED)
 	frappe.db.set_value("Access Event", retried, "next_attempt_at", NOW.replace(tzinfo=None))
+	frappe.db.commit()
 	aged(device, 2, 500, EventState.FAILED)
 	aged(device, 3, 500, EventState.UNMATCHED)
-	frappe.db.commit()
 	assert clear_events(400) == 2
 	assert frappe.get_all("Access Event", pluck="name") == [retried]
 

@@ -42,7 +42,7 @@ def test_an_unknown_number_waits_as_one_person_with_its_count_and_name(
 	drain()
 	person = person_of("88")
 	assert (person.status, person.person_name, person.waiting_events) == ("Unmatched", "Ana Novak", 3)
-	assert str(person.last_seen) == "2026-03-02 17:00:00"
+	assert str(person.last_pass) == "2026-03-02 17:00:00"
 	assert {row(event).access_person for event in events} == {person.name}
 	seen = api.waiting_by_device(person.name)
 	assert [(each.title, each.events, each.waiting) for each in seen] == [

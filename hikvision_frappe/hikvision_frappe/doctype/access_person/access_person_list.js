@@ -6,7 +6,7 @@ frappe.provide("hikvision");
 hikvision.may_map_people = () => frappe.model.can_write("Access Person") && frappe.model.can_read("Employee");
 
 frappe.listview_settings["Access Person"] = {
-	add_fields: ["status", "suggested_employee", "waiting_events", "person_code", "employee_name"],
+	add_fields: ["status", "suggested_employee", "waiting_events", "last_pass", "person_code", "employee_name"],
 	filters: [["status", "=", "Unmatched"]],
 	hide_name_column: true,
 
@@ -16,13 +16,13 @@ frappe.listview_settings["Access Person"] = {
 	},
 
 	formatters: {
-		// What a device wrote is text, whatever it looks like.
-		person_code: (code) => frappe.utils.escape_html(code || ""),
+		// The list shows a title as plain text. Without any name it is the number already.
+		title: (title, _field, person) => [...new Set([title, person.person_code])].filter(Boolean).join(" · "),
 	},
 
 	button: {
 		show: (person) => person.status === "Unmatched" && hikvision.may_map_people(),
-		get_label: () => __("Map to Employee"),
+		get_label: () => __("Map"),
 		get_description: (person) => __("Say whose number {0} is", [frappe.utils.escape_html(person.person_code || "")]),
 		action: (person) => hikvision.map_person(person, () => load_again(cur_list)),
 	},
