@@ -20,7 +20,7 @@ def map_person(person: str, employee: str, devices: list[str] | str | None = Non
 	"""
 	_may_write(person)
 	frappe.get_doc("Employee", employee).check_permission("read")
-	chosen = frappe.parse_json(devices) if isinstance(devices, str) else devices
+	chosen = frappe.parse_json(devices or None)  # a form sends nothing as an empty text
 	holder = people.map_person(person, employee, chosen)
 	return {"person": holder, "waiting": frappe.db.get_value("Access Person", person, "waiting_events") or 0}
 

@@ -199,7 +199,7 @@ class _Test:
 		self._clock = await self._client.clock()
 		offset = self._clock.offset_seconds
 		if abs(offset) <= CLOCK_TOLERANCE.total_seconds():
-			return Step(CLOCK, True, f"The clock is right to {abs(offset):.0f} seconds.")
+			return Step(CLOCK, True, f"The clock is off by {abs(offset):.1f} s.")
 		direction = "behind" if offset > 0 else "ahead"
 		return Step(
 			CLOCK,

@@ -251,3 +251,14 @@ def test_a_number_mapped_while_the_drain_reads_is_not_left_behind(device: str) -
 	frappe.db.commit()
 	module._settle(event, stale.rules, stale)
 	assert row(event).state == "Check-in Made"
+
+
+def test_no_devices_as_a_form_sends_it_means_everywhere(device: str) -> None:
+	(event,) = passes(device, "4711", MORNING)
+	drain()
+	employee = create_test_employee()
+
+	api.map_person(person_of("4711").name, employee, devices="")
+
+	commit_and_drain()
+	assert frappe.db.get_value("Access Event", event, "employee") == employee
