@@ -41,6 +41,8 @@ MAX_BODY = 4 * 1024 * 1024
 REMEMBER_SECONDS = 60  # how long a change of the settings may take to be noticed; of a device, it is at once
 NOTE_SECONDS = 30  # how often a push is noted on the device's form
 RETRY_AFTER = 5
+FAULT_KEY = "hikvision_push_fault"
+FAULT_SECONDS = 60
 
 REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
 PASSING = (
@@ -179,8 +181,17 @@ def _bare(status: int) -> Answer:
 def _unexpected() -> Answer:
 	"""Our own fault: kept for us without the values of variables, among which the token is."""
 	frappe.db.rollback()
-	frappe.log_error("Hikvision push", frappe.get_traceback())
+	if _is_first_fault():
+		frappe.log_error("Hikvision push", frappe.get_traceback())
 	return _bare(500)
+
+
+def _is_first_fault() -> bool:
+	"""A device repeats what failed, and so would the log: one entry in FAULT_SECONDS is enough to act on."""
+	try:
+		return bool(frappe.cache.set(frappe.cache.make_key(FAULT_KEY), b"1", nx=True, ex=FAULT_SECONDS))
+	except REDIS_TROUBLE:
+		return True
 
 
 # Devices, remembered for a minute.

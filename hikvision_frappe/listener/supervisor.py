@@ -214,8 +214,8 @@ class ListenerParts:
 		try:
 			await self.site.report(self._report(self._reports()))
 			await self.site.release(self.settings.listener_name)
-		except SiteUnavailable as unavailable:
-			logger.warning("leases were not given up (%s); they end by themselves", unavailable)
+		except Exception as error:  # whatever it is, the listener ends here and the leases a little later
+			logger.warning("leases were not given up (%s); they end by themselves", type(error).__name__)
 
 	async def _bounded(self, work: Awaitable[None]) -> None:
 		with contextlib.suppress(asyncio.TimeoutError):

@@ -12,7 +12,7 @@ import frappe
 import pytest
 import redis
 
-from hikvision_frappe.ledger.push import MAX_BODY
+from hikvision_frappe.ledger.push import FAULT_KEY, MAX_BODY
 from tests.bench.factories import create_test_device
 from tests.bench.processes import Outage
 from tests.bench.web import Reply, WebServer
@@ -365,7 +365,9 @@ def test_a_fault_of_ours_is_500_with_an_empty_body_and_a_log_without_the_token(
 	"""A zone that the document would refuse stands for any fault."""
 	frappe.db.set_value("Hikvision Device", device.name, "time_zone", "Nowhere/At_All")
 	frappe.db.commit()
-	assert_tells_nothing(server.post(path_of(device), as_json(1)), 500)
+	frappe.cache.delete(frappe.cache.make_key(FAULT_KEY))
+	for _ in range(3):  # the device repeats it, the log does not
+		assert_tells_nothing(server.post(path_of(device), as_json(1)), 500)
 	(log,) = frappe.get_all("Error Log", {"method": "Hikvision push"}, ["error"])
 	assert "Traceback" in log.error
 	assert device.get_password("push_secret") not in log.error
