@@ -129,6 +129,7 @@ def clear_test_data() -> None:
 	frappe.db.delete("Shift Type", {"name": ["like", "HIK-TEST-%"]})
 	frappe.db.delete("Shift Assignment", {"employee": ["like", f"{EMPLOYEE_PREFIX}%"]})
 	frappe.db.delete("Location", {"name": ["like", "HIK-TEST-%"]})
+	frappe.db.delete("Comment", {"reference_doctype": ["in", OWN_TABLES]})
 	frappe.db.delete("__Auth", {"doctype": "Hikvision Device"})
 	frappe.db.delete("Error Log")
 	_reset_settings()
