@@ -94,9 +94,8 @@ class FrappeSite:
 		self.site = site
 		self.sites_path = sites_path
 		self._connected = False
-		self._addresses: dict[
-			str, tuple[str, DeviceAddress]
-		] = {}  # by device: revision and what it decrypted to
+		# By device: when its document was modified, and the address with the password decrypted then.
+		self._addresses: dict[str, tuple[str, DeviceAddress]] = {}
 		self._reported: dict[str, DeviceReport] = {}
 		self._stored_serials: dict[str, str] = {}  # by device, as the rows had them when last read
 		self._learned: dict[str, str] = {}  # by device: the serial number that this listener was first to see
@@ -170,11 +169,8 @@ class FrappeSite:
 		self._addresses[row.name] = (str(row.modified), address)
 		return address
 
-	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
-		return self._deliver(events)
-
 	@transaction
-	def _deliver(self, events: Sequence[AccessEvent]) -> Delivery:
+	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
 		return intake.deliver(events)
 
 	@transaction
