@@ -113,7 +113,7 @@ def receive(notification: Notification) -> Answer:
 	except PASSING:
 		return _bare(503)
 	except Exception:
-		return _unexpected()
+		return _unexpected(frappe.get_traceback())
 
 
 def authenticate(token: str) -> PushDevice:
@@ -178,11 +178,14 @@ def _bare(status: int) -> Answer:
 	return Answer(status, retry_after=RETRY_AFTER if status in (429, 503) else None)
 
 
-def _unexpected() -> Answer:
+def _unexpected(traceback: str) -> Answer:
 	"""Our own fault: kept for us without the values of variables, among which the token is."""
-	frappe.db.rollback()
-	if _is_first_fault():
-		frappe.log_error("Hikvision push", frappe.get_traceback())
+	try:
+		frappe.db.rollback()
+		if _is_first_fault():
+			frappe.log_error("Hikvision push", traceback)
+	except PASSING:  # a connection lost before: the fault shows itself again on the next
+		return _bare(503)
 	return _bare(500)
 
 

@@ -12,7 +12,7 @@ import frappe
 import pytest
 import redis
 
-from hikvision_frappe.ledger.push import FAULT_KEY, MAX_BODY
+from hikvision_frappe.ledger.push import FAULT_KEY, MAX_BODY, forget_device
 from tests.bench.factories import create_test_device
 from tests.bench.processes import Outage
 from tests.bench.web import Reply, WebServer
@@ -350,13 +350,17 @@ def test_a_database_that_is_gone_is_503_with_an_empty_body(device: Any) -> None:
 def test_a_kept_connection_that_the_server_has_closed_costs_no_push(server: WebServer, device: Any) -> None:
 	for serial_no in range(1, 9):
 		assert server.post(path_of(device), as_json(serial_no)).status == 200
+	close_the_connections_of_others()
+	for serial_no in range(9, 17):
+		assert server.post(path_of(device), as_json(serial_no)).status == 200
+	assert serials() == list(range(1, 17))
+
+
+def close_the_connections_of_others() -> None:
 	own = frappe.db.sql("select connection_id()")[0][0]
 	for row in frappe.db.sql("show processlist", as_dict=True):
 		if row.Id != own and row.User == frappe.conf.db_name:
 			frappe.db.sql(f"kill {int(row.Id)}")
-	for serial_no in range(9, 17):
-		assert server.post(path_of(device), as_json(serial_no)).status == 200
-	assert serials() == list(range(1, 17))
 
 
 def test_a_fault_of_ours_is_500_with_an_empty_body_and_a_log_without_the_token(
@@ -372,6 +376,20 @@ def test_a_fault_of_ours_is_500_with_an_empty_body_and_a_log_without_the_token(
 	assert "Traceback" in log.error
 	assert device.get_password("push_secret") not in log.error
 	assert "1001" not in log.error
+
+
+def test_a_fault_on_a_connection_that_the_server_has_closed_tells_nothing_either(
+	server: WebServer, device: Any
+) -> None:
+	for serial_no in range(1, 9):
+		assert server.post(path_of(device), as_json(serial_no)).status == 200
+	frappe.db.delete("Access Event")
+	frappe.db.set_value("Hikvision Device", device.name, "time_zone", "Nowhere/At_All")
+	frappe.db.commit()
+	forget_device(device.push_key)
+	close_the_connections_of_others()
+	for _ in range(8):  # whichever thread of the server answers
+		assert_tells_nothing(server.post(path_of(device), as_json(1)), 500)
 
 
 def test_without_redis_the_door_still_takes_a_push(device: Any) -> None:
