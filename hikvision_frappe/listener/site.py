@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Protocol
 
 from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.core.gaps import Contact
 from hikvision_frappe.isapi.address import DeviceAddress
 
 
@@ -25,13 +26,16 @@ class SiteUnavailable(Exception):
 class IngestMode(str, Enum):
 	STREAM = "stream"
 	PUSH = "push"
+	HISTORY = "history"  # nothing live: its history is read again and again
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
 	"""A device as the listener must know it. ``revision`` changes whenever anything here does.
 
-	leased: whether this listener is the one that may hold the device's stream now.
+	leased: whether this listener is the one that may hold the device's stream, and read its history, now.
+	history: whether its history may be read to fill gaps. history_seconds: how often the history is read even though
+	no gap is known, 0 for never.
 	push_key, push_secret_hash: public part of the notification token and the sha256 hex of its secret part.
 	networks: CIDR texts a push may come from; empty means anywhere.
 	serial_number: of the hardware expected at the address, "" until it was seen for the first time.
@@ -47,6 +51,8 @@ class DeviceConfig:
 	push_secret_hash: str = ""
 	networks: tuple[str, ...] = ()
 	serial_number: str = ""
+	history: bool = False
+	history_seconds: float = 0.0
 
 
 class ConnectionState(str, Enum):
@@ -62,6 +68,9 @@ class DeviceReport:
 	"""The state of one device at one instant (UTC), as shown on its form.
 
 	error: last error in words with what to do, "" when well. clock_offset: our UTC minus the device's, seconds.
+	contact: since and until when the device was heard without a break, and everything that it told until then is
+	delivered to the site; None while nothing can be said. A site compares it with the last one it knows
+	(``core.gaps.meet``), so a lost report loses no gap.
 	"""
 
 	device: str
@@ -76,6 +85,7 @@ class DeviceReport:
 	events: int = 0
 	clock_offset: float | None = None
 	identity: DeviceIdentityReport | None = None
+	contact: Contact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,62 @@ class Delivery:
 	refused: dict[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryTask:
+	"""Read a part of a device's history: a range of serial numbers where given, else a stretch of time.
+
+	since, until: UTC by our clock; the reader converts to the device's clock and widens. first_serial, last_serial:
+	inclusive; last_serial None means everything from first_serial on. resume_from: an earlier attempt has read and
+	delivered everything before this instant.
+	"""
+
+	name: str
+	device: str
+	since: datetime
+	until: datetime
+	first_serial: int | None = None
+	last_serial: int | None = None
+	resume_from: datetime | None = None
+
+
+class HistoryState(str, Enum):
+	"""Values are the labels stored in Hikvision History Fetch.state."""
+
+	QUEUED = "Queued"
+	RUNNING = "Running"
+	PROVEN = "Complete"  # everything was read, and the totals agree
+	UNPROVEN = "Unproven"  # read, but nothing proves that it was all; the reason says why
+	FAILED = "Failed"  # could not be read; the error says what to do
+	CANCELLED = "Cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReport:
+	"""How far a task is. All rows counted here are delivered and committed.
+
+	rows: read so far; new: of them, not in the ledger before; total: how many the device says there are, None while
+	unknown; read_until: the instant (UTC) up to which all was read. numbered: whether the rows carry serial numbers, None
+	while there were none. reason: why unproven, or the error in words with what to do. retry: whether a failed task is
+	worth another try by itself. supported: False when the device turned out to have no history, None when not known.
+	storage: how the device keeps its records ("regular", "time", "cycle", "" unknown); storage_minutes: after how long it
+	deletes them by timer.
+	"""
+
+	task: str
+	device: str
+	state: HistoryState
+	rows: int = 0
+	new: int = 0
+	total: int | None = None
+	read_until: datetime | None = None
+	numbered: bool | None = None
+	reason: str = ""
+	retry: bool = False
+	supported: bool | None = None
+	storage: str = ""
+	storage_minutes: int | None = None
+
+
 class Site(Protocol):
 	"""The listener's view of a site; see the module's docstring for threads and errors."""
 
@@ -124,6 +190,16 @@ class Site(Protocol):
 
 	def report(self, report: ListenerReport) -> None:
 		"""Show states to people; losing one report harms nobody."""
+
+	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		"""The readings that are due for devices leased to ``listener``, oldest first, one per device; leases them.
+
+		A task that this listener holds already is named again, which renews its lease; one whose reader died is given
+		to the next that asks.
+		"""
+
+	def report_history(self, report: HistoryReport) -> bool:
+		"""Note the progress or the end of a task; False when it is not wanted any more and the reader shall stop."""
 
 	def release(self, listener: str) -> None:
 		"""Give up this listener's leases at a clean stop."""

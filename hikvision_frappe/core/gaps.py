@@ -1,0 +1,313 @@
+"""What may be missing: gaps, how they are noticed, and when one is over.
+
+A gap is a stretch of time, and of serial numbers where the device has them, of which nobody can say that every
+record is in the ledger. It is noticed in two ways. A **jump**: a record arrives whose number is not the next one, so
+the numbers between are missing, and known one by one. A **break**: nobody heard the device for a while (a lost
+connection, a silence, a listener that did not run), so it is not known whether there was anything to hear. The next
+record that the device makes after a break tells: its number is the next one, and nothing was missed, or it is not,
+and the gap has its numbers. Devices that can be asked for their history answer sooner.
+
+Everything here is pure. A store calls ``jumps`` and ``meet`` in the transactions that write the events and the
+reports, and ``judge`` for each unresolved gap whenever something may have changed. Instants are UTC by our clock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from hikvision_frappe.core.identity import Outcome, Placement, SerialEpoch
+
+# Two contacts that follow each other closer than this are one: clocks and rounding.
+CONTACT_TOLERANCE = timedelta(seconds=2)
+
+
+class Cause(str, Enum):
+	"""How a gap was noticed. Values are the labels stored in Access Event Gap.cause."""
+
+	SERIAL_JUMP = "Serial Jump"
+	RECONNECT = "Reconnect"
+	SILENCE = "Silence"
+	REBOOT = "Reboot"
+	LISTENER_START = "Listener Start"
+
+
+class GapState(str, Enum):
+	"""Values are the labels stored in Access Event Gap.state."""
+
+	OPEN = "Open"
+	FILLING = "Filling"  # its device's history is being read
+	RECOVERED = "Recovered"  # every record is in the ledger, or there was none
+	UNRECOVERABLE = "Unrecoverable"  # nobody can tell the rest any more: HR accepts it with a remark
+	ACCEPTED = "Accepted"
+
+
+UNRESOLVED = frozenset({GapState.OPEN, GapState.FILLING, GapState.UNRECOVERABLE})
+UNSETTLED = frozenset({GapState.OPEN, GapState.FILLING})
+
+
+class GapReason(str, Enum):
+	"""Why a gap is in its state; shown translated."""
+
+	GOING_ON = "the device is not heard"
+	AWAITING_RECORD = "the next record of the device will tell"
+	AWAITING_ROWS = "the device may still tell them"
+	AWAITING_HISTORY = "the device's history will be read"
+	NOTHING_MISSED = "the numbers go on without a hole: nothing was missed"
+	ROWS_ARRIVED = "all missing records arrived"
+	PROVEN_BY_HISTORY = "the device's history was read and its totals agree"
+	NOT_IN_HISTORY = "the device's history does not hold them any more"
+	HISTORY_UNPROVEN = "the device's history could not be read completely"
+	NO_HISTORY = "the device has no history to read"
+	NO_NUMBERS = "the device gives its records no numbers and has no history"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+	"""One gap of one device.
+
+	since, until: nothing is certain between them; until is None while the device is still not heard.
+	after_serial: highest number that the ledger held (in ``epoch``) when a break began; None without numbers.
+	first_serial, last_serial: the missing numbers, both inclusive; None until they are known.
+	found: rows that arrived since, of the range; or that the history told, for a range of time.
+	"""
+
+	name: str
+	device: str
+	cause: Cause
+	since: datetime
+	until: datetime | None
+	noticed_at: datetime
+	epoch: int | None = None
+	after_serial: int | None = None
+	first_serial: int | None = None
+	last_serial: int | None = None
+	found: int = 0
+	state: GapState = GapState.OPEN
+	reason: GapReason = GapReason.AWAITING_RECORD
+
+	@property
+	def expected(self) -> int | None:
+		"""How many records the range of numbers has; None while it is not known."""
+		if self.first_serial is None or self.last_serial is None:
+			return None
+		return max(0, self.last_serial - self.first_serial + 1)
+
+	@property
+	def missing(self) -> int | None:
+		return None if self.expected is None else max(0, self.expected - self.found)
+
+	@property
+	def is_going_on(self) -> bool:
+		return self.until is None
+
+
+# Jumps: from the records themselves.
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+	"""Numbers first..last (inclusive) of an epoch that were passed over; since and until: the records beside them."""
+
+	device: str
+	epoch: int
+	first: int
+	last: int
+	since: datetime
+	until: datetime
+
+
+def jumps(placements: Sequence[Placement], before: Mapping[str, Sequence[SerialEpoch]]) -> list[Jump]:
+	"""The numbers that a batch passed over, judged after the whole batch: its own order does not matter.
+
+	before: the epochs of each device as they were before the batch. The first record ever told by a device is where
+	its count begins for us, and so is that of another hardware; a count that began again begins at 1.
+	"""
+	new: dict[tuple[str, int], list[Placement]] = defaultdict(list)
+	for placement in placements:
+		if placement.epoch is None or placement.event.serial_no is None:
+			continue
+		if placement.outcome is not Outcome.KNOWN:
+			new[(placement.event.device, placement.epoch)].append(placement)
+	found: list[Jump] = []
+	for (device, epoch), placed in new.items():
+		found += _jumps_in_epoch(device, epoch, placed, before.get(device, ()))
+	return found
+
+
+def _jumps_in_epoch(
+	device: str, number: int, placed: Sequence[Placement], epochs: Sequence[SerialEpoch]
+) -> list[Jump]:
+	known = next((epoch for epoch in epochs if epoch.number == number), None)
+	moments = {placement.event.serial_no or 0: placement.event.occurred_at for placement in placed}
+	serials = sorted(moments)
+	last, moment = _beginning(known, epochs, placed)
+	if last is None:
+		last, moment, serials = serials[0], moments[serials[0]], serials[1:]
+	found = []
+	for serial in serials:
+		if serial > last + 1:
+			at = moments[serial]
+			found.append(Jump(device, number, last + 1, serial - 1, min(moment or at, at), at))
+		if serial > last:
+			last, moment = serial, moments[serial]
+	return found
+
+
+def _beginning(
+	known: SerialEpoch | None, epochs: Sequence[SerialEpoch], placed: Sequence[Placement]
+) -> tuple[int | None, datetime | None]:
+	"""The last number before the batch and its instant; None where the batch itself is the beginning."""
+	if known is not None and known.highest > 0:
+		return known.highest, known.highest_at
+	if not any(epoch.highest for epoch in epochs):
+		return None, None
+	latest = max(epochs, key=lambda epoch: epoch.number)
+	hardware = next((each.event.hardware for each in placed if each.event.hardware), "")
+	if (
+		hardware
+		and latest.hardware
+		and not (hardware.endswith(latest.hardware) or latest.hardware.endswith(hardware))
+	):
+		return None, None
+	return 0, latest.highest_at
+
+
+# Breaks: from the times at which a device was heard.
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+	"""A device was heard without a break from ``since`` to ``until``; reason: why it was not heard before that."""
+
+	since: datetime
+	until: datetime
+	reason: Cause = Cause.RECONNECT
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+	"""Nobody heard the device between two contacts."""
+
+	since: datetime
+	until: datetime
+	cause: Cause
+
+
+def meet(before: Contact | None, now: Contact) -> tuple[Contact, Break | None]:
+	"""Join a newly told contact to what is known: the contact to remember, and the break between them if any.
+
+	The same contact may be told again and again, longer each time; one that began before the end of the last one
+	(told by another listener, or late) continues it. The first contact ever has nothing before it.
+	"""
+	if before is None:
+		return now, None
+	if now.since <= before.until + CONTACT_TOLERANCE:
+		return Contact(min(before.since, now.since), max(before.until, now.until), before.reason), None
+	return now, Break(before.until, now.since, now.reason)
+
+
+def beat(before: Contact | None, at: datetime, limit: timedelta) -> Contact:
+	"""The contact that a single heartbeat at ``at`` proves: the last one goes on if it ended less than ``limit`` ago.
+
+	For devices that push: each heartbeat answers for the time since the one before. Give the result to ``meet``.
+	"""
+	if before is not None and at - before.until <= limit:
+		return Contact(before.since, max(at, before.until), before.reason)
+	return Contact(at, at, Cause.SILENCE)
+
+
+# What becomes of a gap.
+
+
+class HistoryAnswer(str, Enum):
+	"""What the device's history has said of a gap so far."""
+
+	NONE = "none"  # not asked since the gap ended
+	RUNNING = "running"  # queued, or being read
+	PROVEN = "proven"  # everything between was read, and the totals agree
+	UNPROVEN = "unproven"  # read, but nothing proves that it was all
+	FAILED = "failed"  # could not be asked now; will be again
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+	"""What is known about one gap now.
+
+	present: rows of the ledger within first_serial..last_serial. bound: for a gap without a range, the lowest number
+	above after_serial on a record that was made after the gap's end: told live by a stream since then, or with an
+	instant (put right by the clock offset) that is later. What a device sends again tells nothing of what follows it.
+	numbered: whether the device gives its live records numbers. history: whether it can be asked at all.
+	answer: of the newest reading that covers the gap and began after its end; told: rows that it gave for the gap;
+	history_numbered: whether those carried serial numbers. rebooted: a record of a restart lies in the gap.
+	patience: how long records may still arrive by themselves (a replay, the device's own repetition of pushes).
+	"""
+
+	present: int = 0
+	bound: int | None = None
+	numbered: bool = True
+	history: bool = False
+	answer: HistoryAnswer = HistoryAnswer.NONE
+	told: int = 0
+	history_numbered: bool = True
+	rebooted: bool = False
+	patience: timedelta = timedelta(minutes=10)
+
+
+# History that cannot be asked for so long will not be asked any more by itself.
+GIVE_UP = timedelta(hours=24)
+
+
+def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
+	"""The gap as it stands after the evidence; what HR accepted and what is recovered stays so."""
+	if gap.state in (GapState.ACCEPTED, GapState.RECOVERED):
+		return gap
+	if gap.is_going_on:
+		return replace(gap, state=GapState.OPEN, reason=GapReason.GOING_ON)
+	if evidence.rebooted and gap.cause in (Cause.RECONNECT, Cause.SILENCE):
+		gap = replace(gap, cause=Cause.REBOOT)
+	if gap.first_serial is None and gap.after_serial is not None and evidence.bound is not None:
+		gap = replace(gap, first_serial=gap.after_serial + 1, last_serial=evidence.bound - 1)
+	if gap.expected is not None:
+		gap = replace(gap, found=min(evidence.present, gap.expected))
+		if gap.missing == 0:
+			reason = GapReason.ROWS_ARRIVED if gap.expected else GapReason.NOTHING_MISSED
+			return replace(gap, state=GapState.RECOVERED, reason=reason)
+	return _judge_by_history(gap, evidence, now)
+
+
+def _judge_by_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
+	if evidence.answer is HistoryAnswer.RUNNING:
+		return _in_state(gap, GapState.FILLING, GapReason.AWAITING_HISTORY)
+	if evidence.answer is HistoryAnswer.PROVEN:
+		if gap.expected is None or not evidence.history_numbered:
+			return replace(
+				gap, found=evidence.told, state=GapState.RECOVERED, reason=GapReason.PROVEN_BY_HISTORY
+			)
+		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.NOT_IN_HISTORY)
+	if evidence.answer is HistoryAnswer.UNPROVEN:
+		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
+	if evidence.history:
+		if now - gap.noticed_at > GIVE_UP:
+			return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
+		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_HISTORY)
+	return _judge_without_history(gap, evidence, now)
+
+
+def _judge_without_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
+	if gap.expected is None and evidence.numbered:
+		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_RECORD)
+	if now - gap.noticed_at < evidence.patience:
+		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_ROWS)
+	reason = GapReason.NO_HISTORY if evidence.numbered else GapReason.NO_NUMBERS
+	return _in_state(gap, GapState.UNRECOVERABLE, reason)
+
+
+def _in_state(gap: Gap, state: GapState, reason: GapReason) -> Gap:
+	"""A gap that is unrecoverable waits for HR or for its rows; another attempt does not ring the bell again."""
+	if gap.state is GapState.UNRECOVERABLE:
+		return gap
+	return replace(gap, state=state, reason=reason)
