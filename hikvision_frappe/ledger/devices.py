@@ -47,6 +47,17 @@ REPORTED_FIELDS = (
 	"firmware",
 	"leased_by",
 	"leased_until",
+	"history_supported",
+	"storage_mode",
+	"storage_minutes",
+	"heard_since_utc",
+	"heard_until_utc",
+	"heard_reason",
+	"proven_until_utc",
+	"complete_until_utc",
+	"complete_until",
+	"held_by",
+	"held_by_gap",
 )
 
 

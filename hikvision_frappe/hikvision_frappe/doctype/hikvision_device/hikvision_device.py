@@ -25,6 +25,7 @@ from hikvision_frappe.ledger.push import forget_device
 
 PINNED = "HTTPS, pinned certificate"
 UNVERIFIED = "HTTPS, unverified"
+HISTORY_MINUTES = 15  # how often a device of the mode History is read when nobody says otherwise
 
 
 class HikvisionDevice(Document):
@@ -37,6 +38,7 @@ class HikvisionDevice(Document):
 		self.port = self.port or (80 if self.tls_mode == "HTTP" else 443)
 		self.time_zone = (self.time_zone or "").strip() or get_system_timezone()
 		self.tls_fingerprint = (self.tls_fingerprint or "").replace(":", "").strip().lower()
+		self._settle_history()
 
 	def validate(self) -> None:
 		self._check_address()
@@ -61,7 +63,8 @@ class HikvisionDevice(Document):
 				_("{0} has events in the ledger. Switch it off with Enabled instead.").format(self.title),
 				frappe.LinkExistsError,
 			)
-		frappe.db.delete("Hikvision Serial Epoch", {"device": self.name})
+		for doctype in ("Hikvision Serial Epoch", "Hikvision History Fetch", "Access Event Gap"):
+			frappe.db.delete(doctype, {"device": self.name})
 		forget_device(self.push_key)
 
 	@frappe.whitelist()
@@ -82,9 +85,19 @@ class HikvisionDevice(Document):
 		self.push_secret = secret
 		self.push_secret_hash = secret_hash(secret)
 
+	def _settle_history(self) -> None:
+		"""A device that only pushes has no address to ask at, unless somebody gives it one."""
+		if self.mode == "History":
+			self.history = 1
+			self.history_minutes = self.history_minutes or HISTORY_MINUTES
+		elif self.mode == "Push" and not self.host and (self.is_new() or not self.has_value_changed("history")):
+			self.history = 0
+
 	def _check_address(self) -> None:
 		if self.mode == "Stream" and not self.host:
 			frappe.throw(_("Host is needed for a device whose stream we ask for."), frappe.MandatoryError)
+		if self.history and not self.host:
+			frappe.throw(_("Host is needed for a device whose history we read."), frappe.MandatoryError)
 		if re.search(r"[\s/@?#]", self.host):
 			frappe.throw(_("Write only the IP address or name of the device as its host."), title=_("Host"))
 		if not 1 <= self.port <= 65535:
