@@ -50,6 +50,24 @@ def moment_of(time: datetime, zone: ZoneInfo) -> datetime | None:
 	return None if first < second else first
 
 
+def everything_before(moment: datetime, zone: ZoneInfo) -> datetime:
+	"""The latest naive site time of which it can be said that no later instant shows an earlier one.
+
+	For a watermark: whoever reads it compares naive times. When the repeated hour is gone through for the first time,
+	its times are still to come once more, so the watermark stays at that hour's beginning until it is reached again.
+	"""
+	moment = as_utc(moment).replace(microsecond=0)
+	local = moment.astimezone(zone)
+	first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+	if first is None or second is None or first <= second or local.fold:
+		return at_site(moment, zone).time
+	before, after = moment, moment + (first - second)  # the clocks are put back between the two
+	while after - before > timedelta(seconds=1):
+		middle = before + ((after - before) / 2)
+		before, after = (middle, after) if middle.astimezone(zone).utcoffset() == first else (before, middle)
+	return at_site(after, zone).time
+
+
 def elapsed(since: Checkin, until: SiteMoment) -> timedelta:
 	"""Time from a check-in to a moment, negative when it lies after; by instants where both are known."""
 	if since.moment is not None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hikvision_frappe.core.checkin import Checkin
-from hikvision_frappe.core.clock import at_site, elapsed, moment_of, unsure_beside
+from hikvision_frappe.core.clock import at_site, elapsed, everything_before, moment_of, unsure_beside
 
 LJUBLJANA = ZoneInfo("Europe/Ljubljana")
 UTC = timezone.utc
@@ -41,6 +41,31 @@ def test_a_device_in_another_zone_gives_the_same_wall_time():
 def test_a_naive_time_is_no_instant():
 	with pytest.raises(ValueError):
 		at_site(datetime(2026, 7, 1), LJUBLJANA)
+
+
+@pytest.mark.parametrize(
+	("moment", "expected"),
+	[
+		(datetime(2026, 10, 24, 23, 59, 59, tzinfo=UTC), datetime(2026, 10, 25, 1, 59, 59)),
+		(datetime(2026, 10, 25, 0, 0, tzinfo=UTC), datetime(2026, 10, 25, 2, 0)),
+		(FIRST_HALF_PAST_TWO, datetime(2026, 10, 25, 2, 0)),
+		(datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC), datetime(2026, 10, 25, 2, 0)),
+		(SECOND_HALF_PAST_TWO, datetime(2026, 10, 25, 2, 30)),
+		(datetime(2026, 10, 25, 2, 30, tzinfo=UTC), datetime(2026, 10, 25, 3, 30)),
+		(datetime(2026, 3, 29, 1, 0, tzinfo=UTC), datetime(2026, 3, 29, 3, 0)),
+	],
+)
+def test_a_watermark_waits_at_the_repeated_hour_until_it_is_gone_through_again(moment, expected):
+	assert everything_before(moment, LJUBLJANA) == expected
+
+
+@given(st.one_of(moments, around_the_hour), st.integers(1, 4 * 3600), zones.map(ZoneInfo))
+def test_nothing_later_ever_stands_before_a_watermark_in_site_time(moment, seconds, zone):
+	told = everything_before(moment, zone)
+	later = moment + timedelta(seconds=seconds)
+	assert told <= at_site(moment, zone).time
+	assert told <= at_site(later, zone).time
+	assert told <= everything_before(later, zone)
 
 
 def test_the_hour_in_autumn_is_repeated_and_the_hours_beside_it_are_not():
