@@ -61,6 +61,9 @@ class GapReason(str, Enum):
 	PROVEN_BY_HISTORY = "the device's history was read and its totals agree"
 	NOT_IN_HISTORY = "the device's history does not hold them any more"
 	HISTORY_UNPROVEN = "the device's history could not be read completely"
+	COUNT_RESTARTED = (
+		"the device began to count anew: nobody can tell how many records it had made until then"
+	)
 	NO_HISTORY = "the device has no history to read"
 	NO_NUMBERS = "the device gives its records no numbers and has no history"
 
@@ -241,13 +244,16 @@ class Evidence:
 	above after_serial on a record that was made after the gap's end: told live by a stream since then, or with an
 	instant (put right by the clock offset) that is later. What a device sends again tells nothing of what follows it.
 	numbered: whether the device gives its live records numbers. history: whether it can be asked at all.
-	answer: of the newest reading that covers the gap and began after its end; told: rows that it gave for the gap;
-	history_numbered: whether those carried serial numbers. rebooted: a record of a restart lies in the gap.
-	patience: how long records may still arrive by themselves (a replay, the device's own repetition of pushes).
+	answer: of the newest reading that covers the gap and began after its end, and that asked for the missing numbers
+	where they are known; told: rows that it gave for the gap; history_numbered: whether those carried serial numbers.
+	restarted: records that were made after the gap's end count anew, so there is no bound, and what the old count had
+	may be wiped out (a wrap is no restart: its bound is SERIAL_LIMIT + 1). rebooted: a record of a restart lies in the
+	gap. patience: how long records may still arrive by themselves (a replay, the device's own repetition of pushes).
 	"""
 
 	present: int = 0
 	bound: int | None = None
+	restarted: bool = False
 	numbered: bool = True
 	history: bool = False
 	answer: HistoryAnswer = HistoryAnswer.NONE
@@ -269,8 +275,7 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 		return replace(gap, state=GapState.OPEN, reason=GapReason.GOING_ON)
 	if evidence.rebooted and gap.cause in (Cause.RECONNECT, Cause.SILENCE):
 		gap = replace(gap, cause=Cause.REBOOT)
-	if gap.first_serial is None and gap.after_serial is not None and evidence.bound is not None:
-		gap = replace(gap, first_serial=gap.after_serial + 1, last_serial=evidence.bound - 1)
+	gap = _with_range(gap, evidence)
 	if gap.expected is not None:
 		gap = replace(gap, found=min(evidence.present, gap.expected))
 		if gap.missing == 0:
@@ -279,10 +284,22 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 	return _judge_by_history(gap, evidence, now)
 
 
+def _with_range(gap: Gap, evidence: Evidence) -> Gap:
+	"""The gap with its numbers, once both ends are known; without a number before it only the very first tells."""
+	if gap.first_serial is not None or evidence.bound is None:
+		return gap
+	after = gap.after_serial if gap.after_serial is not None else 0
+	if gap.after_serial is None and evidence.bound != 1:
+		return gap
+	return replace(gap, first_serial=after + 1, last_serial=evidence.bound - 1)
+
+
 def _judge_by_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 	if evidence.answer is HistoryAnswer.RUNNING:
 		return _in_state(gap, GapState.FILLING, GapReason.AWAITING_HISTORY)
 	if evidence.answer is HistoryAnswer.PROVEN:
+		if gap.expected is None and evidence.restarted:
+			return _in_state(gap, GapState.UNRECOVERABLE, GapReason.COUNT_RESTARTED)
 		if gap.expected is None or not evidence.history_numbered:
 			return replace(
 				gap, found=evidence.told, state=GapState.RECOVERED, reason=GapReason.PROVEN_BY_HISTORY
@@ -291,19 +308,27 @@ def _judge_by_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 	if evidence.answer is HistoryAnswer.UNPROVEN:
 		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
 	if evidence.history:
-		if now - gap.noticed_at > GIVE_UP:
+		if _waited(gap, now) > GIVE_UP:
 			return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_HISTORY)
 	return _judge_without_history(gap, evidence, now)
 
 
 def _judge_without_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
-	if gap.expected is None and evidence.numbered:
+	nothing_came = evidence.bound is None and not evidence.restarted
+	if gap.expected is None and evidence.numbered and nothing_came:
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_RECORD)
-	if now - gap.noticed_at < evidence.patience:
+	if _waited(gap, now) < evidence.patience:
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_ROWS)
+	if gap.expected is None and evidence.restarted:
+		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.COUNT_RESTARTED)
 	reason = GapReason.NO_HISTORY if evidence.numbered else GapReason.NO_NUMBERS
 	return _in_state(gap, GapState.UNRECOVERABLE, reason)
+
+
+def _waited(gap: Gap, now: datetime) -> timedelta:
+	"""How long something could have been done about the gap: not before it was noticed, nor before its end."""
+	return now - max(gap.noticed_at, gap.until or gap.noticed_at)
 
 
 def _in_state(gap: Gap, state: GapState, reason: GapReason) -> Gap:

@@ -24,6 +24,8 @@ from enum import Enum
 
 from hikvision_frappe.core.event import AccessEvent, TimeQuality
 
+# The number after which devices begin again at 1, as their documents say.
+SERIAL_LIMIT = 100_000
 # A record with a smaller number that is this much younger than the highest one belongs to a new epoch.
 RESET_EVIDENCE = timedelta(minutes=2)
 # The same record retold after its device's zone was changed differs by whole quarters of an hour, while the

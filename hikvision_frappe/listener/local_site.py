@@ -1,7 +1,8 @@
-"""A whole ``Site`` in one SQLite file: the ledger, its leases, its reports.
+"""A whole ``Site`` in one SQLite file: the ledger, its leases, and what it knows of its completeness.
 
-The demo stores into it, and it is the reference of what a site must do with ``core.identity``: one transaction for
-a batch, a number of statements that does not grow with the batch, and a unique key that has the last word.
+The demo and the soak store into it, and it is the reference of what a site must do with ``core.identity``: one
+transaction for a batch, a number of statements that does not grow with the batch, and a unique key that has the
+last word. Gaps and watermarks are in ``local_completeness``, readings of history in ``local_history``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
@@ -17,7 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.core.event import AccessEvent, TimeQuality
+from hikvision_frappe.core.gaps import Gap, jumps
 from hikvision_frappe.core.identity import (
 	LedgerView,
 	Outcome,
@@ -27,7 +28,18 @@ from hikvision_frappe.core.identity import (
 	place,
 	second,
 )
-from hikvision_frappe.listener.site import Delivery, DeviceConfig, ListenerReport, SiteUnavailable
+from hikvision_frappe.core.watermark import Watermark
+from hikvision_frappe.listener import local_completeness, local_history
+from hikvision_frappe.listener.local_completeness import KeeperSettings, Notice
+from hikvision_frappe.listener.local_history import HistoryFetch, Purpose
+from hikvision_frappe.listener.site import (
+	Delivery,
+	DeviceConfig,
+	HistoryReport,
+	HistoryTask,
+	ListenerReport,
+	SiteUnavailable,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -45,9 +57,12 @@ CREATE TABLE IF NOT EXISTS event (
 	kind TEXT NOT NULL,
 	source TEXT NOT NULL,
 	received_at REAL NOT NULL,
-	stored_at REAL NOT NULL
+	stored_at REAL NOT NULL,
+	live INTEGER,
+	plausible INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS event_serial ON event (device, serial_no);
+CREATE INDEX IF NOT EXISTS event_number ON event (device, epoch, serial_no) WHERE epoch IS NOT NULL;
 CREATE INDEX IF NOT EXISTS event_second ON event (device, occurred_second);
 CREATE TABLE IF NOT EXISTS epoch (
 	device TEXT NOT NULL,
@@ -85,7 +100,8 @@ INSERT_EVENTS = """
 		json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
 		json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
 		json_extract(value, '$[9]'), json_extract(value, '$[10]'), json_extract(value, '$[11]'),
-		json_extract(value, '$[12]'), json_extract(value, '$[13]'), json_extract(value, '$[14]')
+		json_extract(value, '$[12]'), json_extract(value, '$[13]'), json_extract(value, '$[14]'),
+		json_extract(value, '$[15]'), json_extract(value, '$[16]')
 	FROM json_each(?)"""
 REPLACE_EPOCHS = """
 	INSERT OR REPLACE INTO epoch SELECT
@@ -103,7 +119,10 @@ CommitObserver = Callable[[Sequence[AccessEvent], float], None]
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-	"""A row of the ledger, in the order of the table's columns. Times are UTC seconds since 1970."""
+	"""A row of the ledger, in the order of the table's columns. Times are UTC seconds since 1970.
+
+	live: as the first to tell it said. plausible: whether the device's clock was not lost.
+	"""
 
 	name: str
 	device: str
@@ -120,6 +139,12 @@ class StoredEvent:
 	source: str
 	received_at: float
 	stored_at: float
+	live: bool | None = None
+	plausible: bool = True
+
+
+def utc_now() -> datetime:
+	return datetime.now(timezone.utc)
 
 
 class LocalSite:
@@ -127,7 +152,7 @@ class LocalSite:
 
 	path: a file, or ":memory:". devices: as entered; while there are none, events of any device are taken.
 	on_commit: called in the site's thread after each commit with the events stored for the first time and the
-	moment (UTC seconds since 1970).
+	moment (UTC seconds since 1970). settings: how patient it is with gaps. clock: the present, UTC.
 	"""
 
 	def __init__(
@@ -135,21 +160,26 @@ class LocalSite:
 		path: Path | str,
 		devices: Sequence[DeviceConfig] = (),
 		on_commit: CommitObserver | None = None,
+		settings: KeeperSettings | None = None,
+		clock: Callable[[], datetime] = utc_now,
 	) -> None:
 		self._devices = tuple(devices)
 		self._on_commit = on_commit
+		self._settings = settings or KeeperSettings()
+		self._clock = clock
+		self._tended_at: datetime | None = None
 		self._lock = threading.Lock()  # the demo and the tests look in while the listener's thread works
 		self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
 		self._connection.execute("PRAGMA journal_mode = WAL")
 		self._connection.execute("PRAGMA synchronous = FULL")
-		self._connection.executescript(SCHEMA)
+		self._connection.executescript(SCHEMA + local_completeness.SCHEMA + local_history.SCHEMA)
 
 	def set_devices(self, devices: Sequence[DeviceConfig]) -> None:
 		"""Enter other devices; the listener sees them at its next look."""
 		self._devices = tuple(devices)
 
 	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
-		devices, now = self._devices, time.time()
+		devices, now = self._devices, self._clock().timestamp()
 		keys = json.dumps([device.key for device in devices])
 		with self._transaction() as connection:
 			connection.execute(LEASE_FREE, (listener, now + lease_seconds, keys, now))
@@ -162,13 +192,16 @@ class LocalSite:
 	def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
 		refused = self._refused(events)
 		accepted = [event for position, event in enumerate(events) if position not in refused]
+		now = self._clock()
 		with self._transaction() as connection:
 			view = _load_view(connection, accepted)
+			before = {device: tuple(epochs) for device, epochs in view.epochs.items()}
 			placements = place(accepted, view)
-			_write(connection, placements, view)
+			_write(connection, placements, view, now)
+			local_completeness.open_jumps(connection, jumps(placements, before), now)
 		new = [placement.event for placement in placements if placement.outcome is Outcome.NEW]
 		if self._on_commit:
-			self._on_commit(new, time.time())
+			self._on_commit(new, now.timestamp())
 		return Delivery(new=len(new), known=len(accepted) - len(new), refused=refused)
 
 	def _refused(self, events: Sequence[AccessEvent]) -> dict[int, str]:
@@ -182,11 +215,33 @@ class LocalSite:
 		}
 
 	def report(self, report: ListenerReport) -> None:
-		"""There are no forms here to show states on; the listener's status page does."""
+		"""Note contacts and, at most every ``tend_seconds``, look after gaps; there are no forms to show states on."""
+		now = self._clock()
+		with self._transaction() as connection:
+			for device in report.devices:
+				local_completeness.note_report(connection, device, self._settings, now)
+		if self._tended_at is None or (now - self._tended_at).total_seconds() >= self._settings.tend_seconds:
+			self.tend(now)
+
+	def tend(self, now: datetime | None = None) -> None:
+		"""Judge what may be missing, queue readings, move the watermarks; ``now`` is UTC, the present by default."""
+		self._tended_at = now or self._clock()
+		devices = {device.key: device for device in self._devices}
+		with self._transaction() as connection:
+			local_completeness.tend(connection, devices, self._settings, self._tended_at)
+
+	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		with self._transaction() as connection:
+			return local_history.lend(connection, listener, lease_seconds, self._clock())
+
+	def report_history(self, report: HistoryReport) -> bool:
+		with self._transaction() as connection:
+			return local_history.note(connection, report, self._settings, self._clock())
 
 	def release(self, listener: str) -> None:
 		with self._transaction() as connection:
 			connection.execute("DELETE FROM lease WHERE listener = ?", (listener,))
+			local_history.release(connection, listener)
 
 	def close(self) -> None:
 		with self._lock:
@@ -197,6 +252,38 @@ class LocalSite:
 		with self._lock:
 			rows = self._connection.execute("SELECT * FROM event ORDER BY name").fetchall()
 		return [StoredEvent(*row) for row in rows]
+
+	# What people would see and do on a desk.
+
+	def gaps(self) -> list[Gap]:
+		"""Every gap there ever was, in the order of noticing."""
+		with self._transaction() as connection:
+			return local_completeness.gaps(connection)
+
+	def watermarks(self) -> dict[str, Watermark]:
+		"""Until when each device is complete, as of the last look after it."""
+		with self._transaction() as connection:
+			return local_completeness.watermarks(connection)
+
+	def notices(self) -> list[Notice]:
+		"""Outages, their ends, and gaps that nobody can fill, in the order of telling."""
+		with self._transaction() as connection:
+			return local_completeness.notices(connection)
+
+	def fetches(self) -> list[HistoryFetch]:
+		"""Every reading of history, in the order of asking."""
+		with self._transaction() as connection:
+			return local_history.fetches(connection)
+
+	def ask_history(self, device: str, since: datetime, until: datetime) -> str:
+		"""Have a stretch of time (aware instants) read; returns the reading's name."""
+		with self._transaction() as connection:
+			return local_history.queue(connection, device, Purpose.ASKED, since, until, self._clock())
+
+	def accept_gap(self, name: str, remark: str) -> bool:
+		"""Take a gap as it is; False when it is over already, or still goes on."""
+		with self._transaction() as connection:
+			return local_completeness.accept(connection, name, remark)
 
 	@contextmanager
 	def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -250,7 +337,9 @@ def _seconds(events: Sequence[AccessEvent], epochs: dict[str, list[SerialEpoch]]
 	)
 
 
-def _write(connection: sqlite3.Connection, placements: Sequence[Placement], view: LedgerView) -> None:
+def _write(
+	connection: sqlite3.Connection, placements: Sequence[Placement], view: LedgerView, now: datetime
+) -> None:
 	inserts: dict[str, Placement] = {}
 	replaced: list[str] = []
 	for placement in placements:
@@ -259,8 +348,7 @@ def _write(connection: sqlite3.Connection, placements: Sequence[Placement], view
 		inserts[placement.name] = placement
 		if placement.replaces and inserts.pop(placement.replaces, None) is None:
 			replaced.append(placement.replaces)
-	now = time.time()
-	rows = [astuple(_stored(placement, now)) for placement in inserts.values()]
+	rows = [astuple(_stored(placement, now.timestamp())) for placement in inserts.values()]
 	connection.execute(DELETE_REPLACED, (json.dumps(replaced),))
 	connection.execute(INSERT_EVENTS, (json.dumps(rows),))
 	epochs = [_epoch_row(device, epoch) for device in view.touched for epoch in view.epochs[device]]
@@ -285,6 +373,8 @@ def _stored(placement: Placement, now: float) -> StoredEvent:
 		source=event.source.value,
 		received_at=event.received_at.timestamp(),
 		stored_at=now,
+		live=event.live,
+		plausible=event.time_quality is not TimeQuality.IMPLAUSIBLE,
 	)
 
 

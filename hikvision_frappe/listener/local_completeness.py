@@ -1,0 +1,547 @@
+"""What may be missing in a local ledger, kept beside it: contacts, gaps, notices, watermarks.
+
+Every function works in the caller's transaction. The decisions are those of ``core.gaps`` and ``core.watermark``;
+here is what any store has to do for them. Instants are stored as UTC seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+
+from hikvision_frappe.core.gaps import (
+	CONTACT_TOLERANCE,
+	UNSETTLED,
+	Cause,
+	Contact,
+	Evidence,
+	Gap,
+	GapReason,
+	GapState,
+	HistoryAnswer,
+	Jump,
+	judge,
+	meet,
+)
+from hikvision_frappe.core.identity import SERIAL_LIMIT
+from hikvision_frappe.core.watermark import Coverage, HeldBy, Watermark, watermark
+from hikvision_frappe.listener import local_history
+from hikvision_frappe.listener.site import DeviceConfig, DeviceReport, IngestMode
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS coverage (
+	device TEXT PRIMARY KEY,
+	heard_since REAL,
+	heard_until REAL,
+	heard_reason TEXT NOT NULL DEFAULT '',
+	clock_offset REAL NOT NULL DEFAULT 0,
+	proven_until REAL,
+	complete_until REAL,
+	held_by TEXT NOT NULL DEFAULT '',
+	held_by_gap TEXT NOT NULL DEFAULT '',
+	history_supported INTEGER,
+	storage TEXT NOT NULL DEFAULT '',
+	storage_minutes INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gap (
+	id INTEGER PRIMARY KEY,
+	device TEXT NOT NULL,
+	cause TEXT NOT NULL,
+	since REAL NOT NULL,
+	until REAL,
+	noticed_at REAL NOT NULL,
+	epoch INTEGER,
+	after_serial INTEGER,
+	first_serial INTEGER,
+	last_serial INTEGER,
+	found INTEGER NOT NULL,
+	state TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	outage INTEGER NOT NULL DEFAULT 0,
+	alerted INTEGER NOT NULL DEFAULT 0,
+	remark TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS gap_unresolved ON gap (device) WHERE state IN ('Open', 'Filling', 'Unrecoverable');
+CREATE TABLE IF NOT EXISTS notice (
+	id INTEGER PRIMARY KEY,
+	device TEXT NOT NULL,
+	gap INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	at REAL NOT NULL
+);
+"""
+GAP_COLUMNS = """id, device, cause, since, until, noticed_at, epoch, after_serial, first_serial, last_serial, found,
+	state, reason"""
+# The newest number of those that had come before an instant. Only rows younger than it are passed over.
+SELECT_NEWEST_NUMBER = """
+	SELECT epoch, serial_no FROM event INDEXED BY event_number
+	WHERE device = ? AND epoch IS NOT NULL AND received_at <= ?
+	ORDER BY epoch DESC, serial_no DESC LIMIT 1"""
+# A record made after a gap: told live by a stream since then, or with a later instant (by our clock).
+MADE_AFTER = """((live = 1 AND source = 'stream' AND received_at >= :until)
+	OR (plausible = 1 AND occurred_at + :clock_offset > :until + :tolerance))"""
+SELECT_BOUND = f"""
+	SELECT MIN(serial_no) FROM event
+	WHERE device = :device AND epoch = :epoch AND serial_no > :after_serial AND {MADE_AFTER}"""  # noqa: S608 ours
+SELECT_LATER_EPOCH = f"""
+	SELECT EXISTS (SELECT 1 FROM event WHERE device = :device AND epoch > :epoch AND {MADE_AFTER})"""  # noqa: S608
+POWER_ON = (2, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperSettings:
+	"""How patient the keeper is. tend_seconds: least pause between two rounds.
+
+	unheard: a device that was heard and is no more has an outage after so long. fetch_after: rows may still arrive by
+	themselves before history is asked. patience: the same for devices without history. overlap: a periodic reading
+	begins so long before the end of the last one; first_reading: how far back the first one goes. retry_*: seconds
+	between attempts to read.
+	"""
+
+	tend_seconds: float = 1.0
+	unheard: timedelta = timedelta(minutes=2)
+	fetch_after: timedelta = timedelta(seconds=5)
+	patience: timedelta = timedelta(minutes=10)
+	overlap: timedelta = timedelta(minutes=2)
+	first_reading: timedelta = timedelta(days=1)
+	retry_least: float = 5.0
+	retry_most: float = 600.0
+
+
+class NoticeKind(str, Enum):
+	OUTAGE = "outage"
+	RECOVERY = "recovery"
+	UNRECOVERABLE = "unrecoverable"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+	"""Something people are told, once. at: UTC."""
+
+	device: str
+	gap: str
+	kind: NoticeKind
+	at: datetime
+
+
+def moment(seconds: float) -> datetime:
+	return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def moment_or_none(seconds: float | None) -> datetime | None:
+	return None if seconds is None else moment(seconds)
+
+
+def seconds_or_none(at: datetime | None) -> float | None:
+	return None if at is None else at.timestamp()
+
+
+# Contacts: what listeners report.
+
+
+def note_report(
+	connection: sqlite3.Connection, report: DeviceReport, settings: KeeperSettings, now: datetime
+) -> None:
+	"""Join what a listener says of a device to what is known; a break between contacts becomes a gap."""
+	if report.contact is None and report.clock_offset is None:
+		return
+	connection.execute("INSERT OR IGNORE INTO coverage (device) VALUES (?)", (report.device,))
+	if report.clock_offset is not None:
+		connection.execute(
+			"UPDATE coverage SET clock_offset = ? WHERE device = ?", (report.clock_offset, report.device)
+		)
+	if report.contact is not None:
+		_note_contact(connection, report.device, report.contact, settings, now)
+
+
+def _note_contact(
+	connection: sqlite3.Connection, device: str, told: Contact, settings: KeeperSettings, now: datetime
+) -> None:
+	joined, gap_between = meet(contact_of(connection, device), told)
+	connection.execute(
+		"UPDATE coverage SET heard_since = ?, heard_until = ?, heard_reason = ? WHERE device = ?",
+		(joined.since.timestamp(), joined.until.timestamp(), joined.reason.value, device),
+	)
+	going_on = next((gap for gap in unresolved(connection, device) if gap.is_going_on), None)
+	if gap_between is not None:
+		if going_on is not None:
+			_end_outage(connection, replace(going_on, until=gap_between.until, cause=gap_between.cause), now)
+		else:
+			_open_break(
+				connection, device, gap_between.since, gap_between.until, gap_between.cause, settings, now
+			)
+	elif going_on is not None:
+		_shorten_outage(connection, going_on, joined, settings, now)
+
+
+def contact_of(connection: sqlite3.Connection, device: str) -> Contact | None:
+	row = connection.execute(
+		"SELECT heard_since, heard_until, heard_reason FROM coverage WHERE device = ?", (device,)
+	).fetchone()
+	if row is None or row[1] is None:
+		return None
+	return Contact(moment(row[0]), moment(row[1]), Cause(row[2]))
+
+
+def _shorten_outage(
+	connection: sqlite3.Connection, gap: Gap, contact: Contact, settings: KeeperSettings, now: datetime
+) -> None:
+	"""The contact that seemed to have ended went on: the gap begins later, or there was none."""
+	if contact.until <= gap.since:
+		return
+	if now - contact.until > settings.unheard:
+		_save_gap(connection, replace(gap, since=contact.until))
+	else:
+		heard = replace(gap, until=gap.since, state=GapState.RECOVERED, reason=GapReason.NOTHING_MISSED)
+		_end_outage(connection, heard, now)
+
+
+def _end_outage(connection: sqlite3.Connection, gap: Gap, now: datetime) -> None:
+	_save_gap(connection, gap)
+	_notify(connection, gap, NoticeKind.RECOVERY, now)
+
+
+# Gaps: rows.
+
+
+def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datetime) -> None:
+	"""A gap for each stretch of numbers that was passed over."""
+	for jump in jumps:
+		offset = timedelta(seconds=clock_offset_of(connection, jump.device))
+		gap = Gap(
+			name="",
+			device=jump.device,
+			cause=Cause.SERIAL_JUMP,
+			since=jump.since + offset,
+			until=jump.until + offset,
+			noticed_at=now,
+			epoch=jump.epoch,
+			first_serial=jump.first,
+			last_serial=jump.last,
+			reason=GapReason.AWAITING_ROWS,
+		)
+		_insert_gap(connection, gap)
+
+
+def clock_offset_of(connection: sqlite3.Connection, device: str) -> float:
+	row = connection.execute("SELECT clock_offset FROM coverage WHERE device = ?", (device,)).fetchone()
+	return float(row[0]) if row else 0.0
+
+
+def _open_break(
+	connection: sqlite3.Connection,
+	device: str,
+	since: datetime,
+	until: datetime | None,
+	cause: Cause,
+	settings: KeeperSettings,
+	now: datetime,
+) -> Gap | None:
+	"""Open a gap, unless the numbers prove already that nothing was missed, or a jump says the same better."""
+	number = connection.execute(SELECT_NEWEST_NUMBER, (device, since.timestamp())).fetchone() or (None, None)
+	gap = Gap("", device, cause, since, until, now, epoch=number[0], after_serial=number[1])
+	if until is not None:
+		judged = judge(gap, _evidence(connection, gap, settings, None), now)
+		if judged.state is GapState.RECOVERED or _is_covered(connection, judged):
+			return None
+	return _insert_gap(connection, gap)
+
+
+def _is_covered(connection: sqlite3.Connection, gap: Gap) -> bool:
+	if gap.first_serial is None or gap.last_serial is None:
+		return False
+	return any(
+		other.epoch == gap.epoch
+		and other.first_serial is not None
+		and other.last_serial is not None
+		and other.first_serial <= gap.first_serial
+		and other.last_serial >= gap.last_serial
+		for other in unresolved(connection, gap.device)
+	)
+
+
+def _insert_gap(connection: sqlite3.Connection, gap: Gap) -> Gap:
+	cursor = connection.execute(
+		f"INSERT INTO gap ({GAP_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 ours
+		_gap_values(gap),
+	)
+	return replace(gap, name=str(cursor.lastrowid))
+
+
+def _save_gap(connection: sqlite3.Connection, gap: Gap) -> None:
+	connection.execute(
+		"""UPDATE gap SET device = ?, cause = ?, since = ?, until = ?, noticed_at = ?, epoch = ?, after_serial = ?,
+		first_serial = ?, last_serial = ?, found = ?, state = ?, reason = ? WHERE id = ?""",
+		(*_gap_values(gap), int(gap.name)),
+	)
+
+
+def _gap_values(gap: Gap) -> tuple[object, ...]:
+	return (
+		gap.device,
+		gap.cause.value,
+		gap.since.timestamp(),
+		seconds_or_none(gap.until),
+		gap.noticed_at.timestamp(),
+		gap.epoch,
+		gap.after_serial,
+		gap.first_serial,
+		gap.last_serial,
+		gap.found,
+		gap.state.value,
+		gap.reason.value,
+	)
+
+
+def gaps(connection: sqlite3.Connection) -> list[Gap]:
+	"""Every gap there ever was, in the order of noticing."""
+	return _read_gaps(connection, f"SELECT {GAP_COLUMNS} FROM gap ORDER BY id")  # noqa: S608 ours
+
+
+def unresolved(connection: sqlite3.Connection, device: str) -> list[Gap]:
+	return _read_gaps(
+		connection,
+		f"""SELECT {GAP_COLUMNS} FROM gap WHERE device = ?
+		AND state IN ('Open', 'Filling', 'Unrecoverable') ORDER BY id""",  # noqa: S608 ours
+		(device,),
+	)
+
+
+def _read_gaps(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Gap]:
+	return [_gap_from(*row) for row in connection.execute(query, values)]
+
+
+def _gap_from(
+	name: int,
+	device: str,
+	cause: str,
+	since: float,
+	until: float | None,
+	noticed_at: float,
+	epoch: int | None,
+	after_serial: int | None,
+	first_serial: int | None,
+	last_serial: int | None,
+	found: int,
+	state: str,
+	reason: str,
+) -> Gap:
+	return Gap(
+		name=str(name),
+		device=device,
+		cause=Cause(cause),
+		since=moment(since),
+		until=moment_or_none(until),
+		noticed_at=moment(noticed_at),
+		epoch=epoch,
+		after_serial=after_serial,
+		first_serial=first_serial,
+		last_serial=last_serial,
+		found=found,
+		state=GapState(state),
+		reason=GapReason(reason),
+	)
+
+
+def accept(connection: sqlite3.Connection, name: str, remark: str) -> bool:
+	"""A person takes a gap as it is; False when it is over, or goes on."""
+	changed = connection.execute(
+		"""UPDATE gap SET state = 'Accepted', remark = ? WHERE id = ? AND until IS NOT NULL
+		AND state IN ('Open', 'Filling', 'Unrecoverable')""",
+		(remark, int(name)),
+	)
+	return changed.rowcount == 1
+
+
+# The keeper.
+
+
+def tend(
+	connection: sqlite3.Connection,
+	devices: Mapping[str, DeviceConfig],
+	settings: KeeperSettings,
+	now: datetime,
+) -> None:
+	"""One round: outages, evidence and judgement of each unresolved gap, readings, watermarks."""
+	known = {
+		row[0] for row in connection.execute("SELECT device FROM coverage UNION SELECT device FROM epoch")
+	}
+	for device in sorted(known | set(devices)):
+		config = devices.get(device)
+		_notice_outage(connection, device, settings, now)
+		for gap in unresolved(connection, device):
+			_tend_gap(connection, gap, config, settings, now)
+		if config is not None:
+			local_history.queue_periodic(connection, config, settings, now)
+		_save_watermark(connection, device, config)
+
+
+def _notice_outage(
+	connection: sqlite3.Connection, device: str, settings: KeeperSettings, now: datetime
+) -> None:
+	contact = contact_of(connection, device)
+	if contact is None or now - contact.until <= settings.unheard:
+		return
+	if any(gap.is_going_on for gap in unresolved(connection, device)):
+		return
+	gap = _open_break(connection, device, contact.until, None, Cause.SILENCE, settings, now)
+	if gap is not None:
+		_save_gap(connection, judge(gap, Evidence(), now))
+		_notify(connection, gap, NoticeKind.OUTAGE, now)
+
+
+def _tend_gap(
+	connection: sqlite3.Connection,
+	gap: Gap,
+	config: DeviceConfig | None,
+	settings: KeeperSettings,
+	now: datetime,
+) -> None:
+	evidence = _evidence(connection, gap, settings, config)
+	if evidence.history and evidence.answer is HistoryAnswer.NONE and _may_ask(gap, evidence, settings, now):
+		local_history.queue_for_gap(connection, gap, now)
+		evidence = replace(evidence, answer=HistoryAnswer.RUNNING)
+	judged = judge(gap, evidence, now)
+	if judged != gap:
+		_save_gap(connection, judged)
+	if judged.state is GapState.UNRECOVERABLE and gap.state is not GapState.UNRECOVERABLE:
+		_notify(connection, judged, NoticeKind.UNRECOVERABLE, now)
+
+
+def _may_ask(gap: Gap, evidence: Evidence, settings: KeeperSettings, now: datetime) -> bool:
+	if gap.is_going_on or gap.state not in UNSETTLED or now - gap.noticed_at < settings.fetch_after:
+		return False
+	return judge(gap, evidence, now).state is not GapState.RECOVERED
+
+
+def _evidence(
+	connection: sqlite3.Connection, gap: Gap, settings: KeeperSettings, config: DeviceConfig | None
+) -> Evidence:
+	device = gap.device
+	history = (
+		config is not None and config.history and local_history.supported(connection, device) is not False
+	)
+	answer = local_history.answer_for(connection, gap)
+	numbered, highest = _numbering(connection, gap)
+	bound, restarted = _bound(connection, gap, highest)
+	first, last = gap.first_serial, gap.last_serial
+	if first is None and gap.after_serial is not None and bound is not None:
+		first, last = gap.after_serial + 1, bound - 1
+	return Evidence(
+		present=_present(connection, gap, first, last),
+		bound=bound,
+		restarted=restarted,
+		numbered=numbered,
+		history=history,
+		answer=answer.answer,
+		told=answer.told,
+		history_numbered=answer.numbered,
+		rebooted=_rebooted(connection, gap),
+		patience=settings.patience,
+	)
+
+
+def _numbering(connection: sqlite3.Connection, gap: Gap) -> tuple[bool, int]:
+	"""Whether the device's records have numbers, as far as anybody knows; and the highest one of the gap's epoch."""
+	rows = connection.execute("SELECT number, highest FROM epoch WHERE device = ?", (gap.device,)).fetchall()
+	return not rows or any(row[1] > 0 for row in rows), next(
+		(row[1] for row in rows if row[0] == gap.epoch), 0
+	)
+
+
+def _bound(connection: sqlite3.Connection, gap: Gap, highest: int) -> tuple[int | None, bool]:
+	"""The number that ends the gap; or whether its count began again, so that there is none."""
+	if gap.until is None or gap.first_serial is not None:
+		return None, False
+	values = {
+		"device": gap.device,
+		"epoch": gap.epoch or 1,
+		"after_serial": gap.after_serial or 0,
+		"until": gap.until.timestamp(),
+		"clock_offset": clock_offset_of(connection, gap.device),
+		"tolerance": CONTACT_TOLERANCE.total_seconds(),
+	}
+	bound = connection.execute(SELECT_BOUND, values).fetchone()[0]
+	if bound is not None or not connection.execute(SELECT_LATER_EPOCH, values).fetchone()[0]:
+		return bound, False
+	return (SERIAL_LIMIT + 1, False) if highest == SERIAL_LIMIT else (None, True)
+
+
+def _present(connection: sqlite3.Connection, gap: Gap, first: int | None, last: int | None) -> int:
+	if first is None or last is None or last < first:
+		return 0
+	query = "SELECT COUNT(*) FROM event WHERE device = ? AND epoch = ? AND serial_no BETWEEN ? AND ?"
+	return int(connection.execute(query, (gap.device, gap.epoch, first, last)).fetchone()[0])
+
+
+def _rebooted(connection: sqlite3.Connection, gap: Gap) -> bool:
+	if gap.until is None or gap.cause not in (Cause.RECONNECT, Cause.SILENCE):
+		return False
+	offset = clock_offset_of(connection, gap.device)
+	values = (gap.device, gap.since.timestamp() - offset, gap.until.timestamp() - offset, *POWER_ON)
+	query = """SELECT EXISTS (SELECT 1 FROM event WHERE device = ? AND occurred_second BETWEEN ? AND ?
+		AND major = ? AND minor = ?)"""
+	return bool(connection.execute(query, values).fetchone()[0])
+
+
+# Watermarks.
+
+
+def _save_watermark(connection: sqlite3.Connection, device: str, config: DeviceConfig | None) -> None:
+	connection.execute("INSERT OR IGNORE INTO coverage (device) VALUES (?)", (device,))
+	heard, proven, offset, before = connection.execute(
+		"SELECT heard_until, proven_until, clock_offset, complete_until FROM coverage WHERE device = ?",
+		(device,),
+	).fetchone()
+	coverage = Coverage(
+		device=device,
+		heard_until=moment_or_none(heard),
+		proven_until=moment_or_none(proven),
+		recorded_until=_recorded_until(connection, device) if heard is None and _pushes(config) else None,
+		clock_offset=offset,
+	)
+	mark = watermark(coverage, unresolved(connection, device), moment_or_none(before))
+	connection.execute(
+		"UPDATE coverage SET complete_until = ?, held_by = ?, held_by_gap = ? WHERE device = ?",
+		(seconds_or_none(mark.moment), mark.held_by.value, mark.gap, device),
+	)
+
+
+def _pushes(config: DeviceConfig | None) -> bool:
+	return config is not None and config.mode is IngestMode.PUSH
+
+
+def _recorded_until(connection: sqlite3.Connection, device: str) -> datetime | None:
+	"""The instant of the newest number: what came before it is here, or known to be missing."""
+	row = connection.execute(
+		"SELECT highest_at FROM epoch WHERE device = ? AND highest > 0 ORDER BY number DESC LIMIT 1",
+		(device,),
+	).fetchone()
+	return moment_or_none(row[0]) if row else None
+
+
+def watermarks(connection: sqlite3.Connection) -> dict[str, Watermark]:
+	rows = connection.execute(
+		"SELECT device, complete_until, held_by, held_by_gap FROM coverage WHERE held_by <> ''"
+	)
+	return {
+		device: Watermark(moment_or_none(until), HeldBy(held_by), gap) for device, until, held_by, gap in rows
+	}
+
+
+# Notices.
+
+
+def _notify(connection: sqlite3.Connection, gap: Gap, kind: NoticeKind, now: datetime) -> None:
+	connection.execute(
+		"INSERT INTO notice (device, gap, kind, at) VALUES (?, ?, ?, ?)",
+		(gap.device, int(gap.name), kind.value, now.timestamp()),
+	)
+
+
+def notices(connection: sqlite3.Connection) -> list[Notice]:
+	rows = connection.execute("SELECT device, gap, kind, at FROM notice ORDER BY id")
+	return [Notice(device, str(gap), NoticeKind(kind), moment(at)) for device, gap, kind, at in rows]
