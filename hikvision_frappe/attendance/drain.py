@@ -13,15 +13,11 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import frappe
-from frappe import _
-from frappe.utils import now
-from pypika.terms import Parameter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from hikvision_frappe.attendance import people
@@ -43,9 +39,15 @@ from hikvision_frappe.attendance.failures import (
 	is_interruption,
 	next_attempt,
 )
-from hikvision_frappe.core.attendance import Decision, Reason, decide
+from hikvision_frappe.attendance.ledger_rows import (
+	is_due,
+	lock_pass,
+	outcome_of,
+	utc_now,
+	write_outcome,
+)
+from hikvision_frappe.core.attendance import Decision, decide
 from hikvision_frappe.core.checkin import Checkin, LogType
-from hikvision_frappe.core.people import Standing
 from hikvision_frappe.core.states import EventState
 
 # The facts of one batch are read together; their check-ins span no more than this.
@@ -148,7 +150,7 @@ def _waiting(limit: int) -> list[str]:
 		.orderby(event.occurred_at_utc)
 		.limit(limit)
 	)
-	is_due = event.next_attempt_at <= _utc_now()
+	is_due = event.next_attempt_at <= utc_now()
 	new = (
 		query.where(event.state == EventState.NEW.value).where(event.next_attempt_at.isnull() | is_due).run()
 	)
@@ -242,7 +244,7 @@ def _settle(name: str, rules: SiteRules, facts: BatchFacts | None) -> EventState
 
 def _settle_once(name: str, rules: SiteRules, facts: BatchFacts | None) -> EventState | None:
 	each = lock_pass(name)
-	if each is None or not _is_due(each):
+	if each is None or not is_due(each):
 		frappe.db.rollback()
 		return None
 	facts = facts or load_facts([each], rules)
@@ -263,32 +265,6 @@ def _settle_once(name: str, rules: SiteRules, facts: BatchFacts | None) -> Event
 	return decision.state
 
 
-def lock_pass(name: str) -> LedgerPass | None:
-	"""The pass as it is now, its row locked until the transaction ends; None when it is gone or locked."""
-	rows = frappe.db.sql(_lock_statement(frappe.db.db_type), (name,), as_dict=True)
-	return LedgerPass.from_row(rows[0]) if rows else None
-
-
-@lru_cache
-def _lock_statement(_db_type: str) -> str:
-	"""Built once for each kind of database: building it takes as long as running it."""
-	event = frappe.qb.DocType("Access Event")
-	return (
-		frappe.qb.from_(event)
-		.select(*(event[field] for field in EVENT_FIELDS))
-		.where(event.name == Parameter("%s"))
-		.for_update(skip_locked=True)
-		.get_sql()
-	)
-
-
-def _is_due(each: LedgerPass) -> bool:
-	if each.state == EventState.NEW.value and each.next_attempt_at is None:
-		return True
-	due = each.next_attempt_at is not None and each.next_attempt_at <= _utc_now()
-	return each.state in (EventState.NEW.value, EventState.FAILED.value) and due
-
-
 def _make(each: LedgerPass, decision: Decision, facts: BatchFacts) -> Checkin:
 	employee = facts.resolve(each).employee
 	document = make_checkin(
@@ -303,33 +279,7 @@ def _outcome(each: LedgerPass, decision: Decision, made: Checkin | None, facts: 
 	person = resolution.person
 	if decision.state is EventState.UNMATCHED:
 		person = people.note_unmatched(each, resolution)
-	if made:
-		decision = replace(decision, state=EventState.CHECKED_IN, reason=Reason.COUNTED, values=())
-	return {
-		"state": decision.state.value,
-		"state_reason": decision.text(_),
-		"log_type": (made or decision).log_type.value,
-		"employee": resolution.employee if resolution.standing is Standing.MATCHED else None,
-		"access_person": person or None,
-		"employee_checkin": (made.name if made else decision.checkin) or None,
-		"attempts": 0,
-		"next_attempt_at": None,
-	}
-
-
-def write_outcome(name: str, values: dict[str, Any]) -> None:
-	"""Write what became of a locked event; no document hooks, the ledger has none."""
-	statement = _outcome_statement(frappe.db.db_type, tuple(values))
-	frappe.db.sql(statement, (*values.values(), now(), name))
-
-
-@lru_cache
-def _outcome_statement(_db_type: str, fields: tuple[str, ...]) -> str:
-	event = frappe.qb.DocType("Access Event")
-	query = frappe.qb.update(event).where(event.name == Parameter("%s"))
-	for fieldname in (*fields, "modified"):
-		query = query.set(event[fieldname], Parameter("%s"))
-	return query.get_sql()
+	return outcome_of(decision, resolution, made, person)
 
 
 def _keep_failure(name: str, error: Exception) -> EventState | None:
@@ -346,7 +296,7 @@ def _keep_failure(name: str, error: Exception) -> EventState | None:
 			"state_reason": in_words(error),
 			"log_type": LogType.NONE.value,
 			"attempts": attempts,
-			"next_attempt_at": next_attempt(attempts, _utc_now(), outage=isinstance(error, OUTAGE)),
+			"next_attempt_at": next_attempt(attempts, utc_now(), outage=isinstance(error, OUTAGE)),
 		},
 	)
 	if not isinstance(error, frappe.ValidationError) and attempts in (1, MAX_ATTEMPTS):
@@ -366,9 +316,9 @@ def _let_others_go_first(name: str) -> None:
 	Otherwise every drain would begin with waiting for the same lock, and end without having settled anything.
 	"""
 	each = lock_pass(name)
-	if each is not None and _is_due(each):
+	if each is not None and is_due(each):
 		pause = FIRST_PAUSE * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
-		write_outcome(name, {"next_attempt_at": _utc_now() + pause})
+		write_outcome(name, {"next_attempt_at": utc_now() + pause})
 	frappe.db.commit()  # nosemgrep: a transaction of its own
 
 
@@ -379,7 +329,3 @@ def _traceback(error: Exception) -> list[str]:
 def _end_transaction() -> None:
 	"""Let the next read see what others committed (REPEATABLE READ)."""
 	frappe.db.rollback()
-
-
-def _utc_now() -> datetime:
-	return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
