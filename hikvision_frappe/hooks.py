@@ -32,6 +32,13 @@ before_uninstall = "hikvision_frappe.install.before_uninstall"
 
 before_tests = "hrms.tests.test_utils.before_tests"
 
+doctype_js = {
+	"Shift Type": "public/js/shift_type.js",
+	"Hikvision Device": "public/js/history_progress.js",
+	"Hikvision History Fetch": "public/js/history_progress.js",
+	"Access Event Gap": "public/js/history_progress.js",
+}
+
 # A device's notification: POST /hikvision/event/<push key>.<secret>
 before_request = ["hikvision_frappe.api.push.answer_notification"]
 
@@ -48,7 +55,7 @@ doc_events = {
 	"Employee Checkin": {"on_trash": "hikvision_frappe.attendance.events.on_checkin_trash"},
 }
 
-default_log_clearing_doctypes = {"Access Event": 400}
+default_log_clearing_doctypes = {"Access Event": 400, "Hikvision History Fetch": 90}
 
 # A check-in may be deleted although the ledger names it; the ledger keeps the event.
 ignore_links_on_delete = ["Access Event", "Hikvision Serial Epoch"]

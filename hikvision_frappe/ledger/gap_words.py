@@ -18,6 +18,8 @@ def story(gap: Mapping[str, Any], title: str) -> str:
 		return _("{0} is not heard since {1}.").format(title, since)
 	until = format_datetime(gap["until"])
 	if gap.get("cause") == Cause.SERIAL_JUMP.value:
+		if not gap.get("first_serial"):
+			return _("The count of {0} began anew between {1} and {2}.").format(title, since, until)
 		return _("{0} passed over the records {1} to {2}, between {3} and {4}.").format(
 			title, gap.get("first_serial"), gap.get("last_serial"), since, until
 		)

@@ -90,7 +90,9 @@ class HikvisionDevice(Document):
 		if self.mode == "History":
 			self.history = 1
 			self.history_minutes = self.history_minutes or HISTORY_MINUTES
-		elif self.mode == "Push" and not self.host and (self.is_new() or not self.has_value_changed("history")):
+		elif (
+			self.mode == "Push" and not self.host and (self.is_new() or not self.has_value_changed("history"))
+		):
 			self.history = 0
 
 	def _check_address(self) -> None:

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import frappe
+from frappe import _
 from frappe.model.document import Document
+from frappe.utils import add_days, now_datetime
+
+from hikvision_frappe.listener.site import HistoryState
 
 INDEXES = (("state", "device"), ("device", "creation"))
 
 
+UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
+
+
 class HikvisionHistoryFetch(Document):
-	pass
+	def cancel_reading(self) -> bool:
+		"""Not wanted any more: its reader stops with its next report. False when it had ended already."""
+		if self.state not in UNDER_WAY:
+			return False
+		self.state = HistoryState.CANCELLED.value
+		self.reason = _("Stopped by {0}.").format(frappe.utils.get_fullname())
+		self.ended_at = now_datetime()
+		self.save(ignore_permissions=True)  # nobody has the right to write one by hand
+		return True
+
+	@staticmethod
+	def clear_old_logs(days: int = 90) -> None:
+		"""What Log Settings calls every night: forget readings that ended so many days ago."""
+		fetch = frappe.qb.DocType("Hikvision History Fetch")
+		before = add_days(now_datetime(), -days)
+		frappe.qb.from_(fetch).delete().where((fetch.creation < before) & fetch.state.notin(UNDER_WAY)).run()
 
 
 def on_doctype_update() -> None:

@@ -62,7 +62,9 @@ def _in_short(each: ShiftDay) -> str:
 
 
 def _device_row(each: DeviceOnDay, parent: str) -> dict[str, Any]:
-	state = _("Complete") if each.complete else _("Never Heard") if each.device.until is None else _("Not Yet")
+	state = (
+		_("Complete") if each.complete else _("Never Heard") if each.device.until is None else _("Not Yet")
+	)
 	return {
 		"id": f"{parent}/{each.device.name}",
 		"parent_id": parent,
