@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hikvision_frappe.isapi.documents import MalformedDocument, Tree, read_document, storable
 from hikvision_frappe.isapi.errors import (
@@ -22,6 +22,7 @@ from hikvision_frappe.isapi.errors import (
 	NotPermitted,
 	NotSupported,
 	Rejected,
+	SearchTooWide,
 	SetupWrong,
 	StreamSlotTaken,
 )
@@ -32,7 +33,8 @@ MAX_TEXT = 140
 DEFAULT_LOCK_SECONDS = 1800
 MAX_LOCK_SECONDS = 24 * 3600
 
-_BUSY = frozenset({"devicebusy", "serviceunavailable", "upgrading", "nomemory", "searchtimeout"})
+_BUSY = frozenset({"devicebusy", "serviceunavailable", "upgrading", "nomemory"})
+_TOO_WIDE = "searchtimeout"
 _NO_SLOT = frozenset({"deployexceedmax", "noarmingresource", "armingfull"})
 _NO_RIGHT = frozenset({"lowprivilege", "badauthorization"})
 _NO_FEATURE = frozenset({"notsupport", "methodnotallowed", "eventnotsupport"})
@@ -62,13 +64,32 @@ class DeviceInfo:
 class DeviceClock:
 	"""A device's clock. moment: what it shows, UTC. offset_seconds: our UTC minus the device's.
 
-	time_zone: its POSIX rule. mode: "NTP", "manual", ...
+	time_zone: its POSIX rule. mode: "NTP", "manual", ... utc_offset: the offset that it writes, right or wrong; None
+	when it writes none.
 	"""
 
 	moment: datetime
 	offset_seconds: float
 	time_zone: str
 	mode: str
+	utc_offset: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+	"""How a device keeps its records.
+
+	mode: "regular" or "time" (old ones are deleted by a timer), "cycle" (the oldest is overwritten when the log is
+	full), "" when the device does not tell. minutes: of the timer, None without one.
+	"""
+
+	mode: str = ""
+	minutes: int | None = None
+
+	@property
+	def deletes_by_timer(self) -> bool:
+		"""Whether records can vanish before the log is full."""
+		return self.mode in ("regular", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +136,28 @@ def read_clock(body: bytes, zone: str, trust_offset: bool, now: datetime) -> Dev
 		time = read_device_time(local, zone, trust_offset, now)
 	except UnreadableTime:
 		raise BadAnswer("The device does not tell its time in a readable form.") from None
-	return DeviceClock(time.moment, (now - time.moment).total_seconds(), rule, fields.get("timeMode", ""))
+	offset_seconds = (now - time.moment).total_seconds()
+	return DeviceClock(time.moment, offset_seconds, rule, fields.get("timeMode", ""), _told_offset(local))
+
+
+def _told_offset(text: str) -> timedelta | None:
+	"""The offset at the end of a time text, None when there is none with a sign."""
+	if text[-1:] in ("Z", "z"):
+		return timedelta(0)
+	match = re.search(r"([+-])(\d{1,2}):?(\d{2})$", text[10:])
+	if match is None:
+		return None
+	offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+	return None if offset >= timedelta(hours=24) else -offset if match[1] == "-" else offset
+
+
+def read_storage(body: bytes) -> Storage:
+	"""The answer of AcsEvent/StorageCfg, JSON or XML; nothing known when it is none."""
+	fields = _fields(body, "EventStorageCfg")
+	mode = fields.get("mode", "").lower()
+	if mode not in ("regular", "time", "cycle"):
+		return Storage()
+	return Storage(mode, None if mode == "cycle" else _whole(fields.get("period", "")) or None)
 
 
 def _fixed_offset(rule: str) -> str:
@@ -171,6 +213,8 @@ def _by_sub_status(status: ResponseStatus) -> IsapiError:
 	sub_status = status.sub_status
 	if sub_status in _NO_SLOT:
 		return slot_taken()
+	if sub_status == _TOO_WIDE:
+		return SearchTooWide("A search took the device too long.")
 	if sub_status in _BUSY or status.code in (2, 3):
 		return DeviceBusy(f"The device is busy ({sub_status}).")
 	if sub_status in _NO_RIGHT:

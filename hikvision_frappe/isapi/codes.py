@@ -59,3 +59,8 @@ def method_of(major: int, minor: int) -> str:
 	ground for a decision.
 	"""
 	return _code(major, minor).method
+
+
+def minors_of(major: int, kind: EventKind) -> tuple[int, ...]:
+	"""The minor codes which the table knows of a kind of event, in ascending order."""
+	return tuple(sorted(pair[1] for pair, code in _table().items() if pair[0] == major and code.kind is kind))

@@ -8,6 +8,7 @@
 	│   ├── TimedOut            connected, but no answer in time
 	│   ├── ConnectionLost      broken off in the middle
 	│   ├── DeviceBusy          the device asks for patience
+	│   │   └── SearchTooWide   a search took it too long
 	│   ├── StreamSlotTaken     somebody else holds the only alert stream
 	│   └── BadAnswer           not understood, or too long
 	├── LoginFailed             stop: every further try brings the device's lock nearer
@@ -58,6 +59,10 @@ class ConnectionLost(TryAgain):
 
 class DeviceBusy(TryAgain):
 	"""The device says that it is busy, upgrading, or short of memory or connections."""
+
+
+class SearchTooWide(DeviceBusy):
+	"""A search took the device too long: ask for less at once."""
 
 
 class StreamSlotTaken(TryAgain):
