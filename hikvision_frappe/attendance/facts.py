@@ -276,10 +276,13 @@ def load_checkins(
 	first = at_site(min(each.occurred_at for each in passes), settings.zone).time
 	last = at_site(max(each.occurred_at for each in passes), settings.zone).time
 	checkin, event = frappe.qb.DocType("Employee Checkin"), frappe.qb.DocType("Access Event")
+	punch = frappe.qb.DocType("Bulk Manual Punch Employee")
 	rows = (
 		frappe.qb.from_(checkin)
 		.left_join(event)
 		.on(checkin.access_event == event.name)
+		.left_join(punch)
+		.on(checkin.name == punch.employee_checkin)
 		.select(
 			checkin.name,
 			checkin.employee,
@@ -287,6 +290,7 @@ def load_checkins(
 			checkin.log_type,
 			checkin.access_event,
 			event.occurred_at_utc,
+			punch.name.as_("punch"),
 		)
 		.where(checkin.employee.isin(employees))
 		.where(checkin.time >= first - before - LONGEST_REPETITION)
@@ -303,6 +307,7 @@ def _checkin(row: Any, zone: ZoneInfo) -> Checkin:
 		log_type=LogType(row.log_type or ""),
 		moment=_moment(row, zone),
 		event=row.access_event or "",
+		by_hand=bool(row.punch),
 	)
 
 

@@ -41,6 +41,7 @@ class Reason(str, Enum):
 	REPEATED_HOUR = "repeated hour"
 	HAS_CHECKIN = "has check-in"
 	READ_TWICE = "read twice"
+	PUNCHED_BY_HAND = "punched by hand"
 
 
 REASON_TEXTS: dict[Reason, str] = {
@@ -61,6 +62,7 @@ REASON_TEXTS: dict[Reason, str] = {
 	),
 	Reason.HAS_CHECKIN: _("The employee already has check-in {0} with this time."),
 	Reason.READ_TWICE: _("Read again within {0} seconds of check-in {1}."),
+	Reason.PUNCHED_BY_HAND: _("HR wrote this pass down by hand: check-in {1}, within {0} seconds of it."),
 }
 
 
@@ -203,15 +205,7 @@ def _beside_other_checkins(facts: PassFacts, moment: SiteMoment, settings: Atten
 	alternating = facts.rule is not None and facts.rule.direction is Direction.ALTERNATING
 	compared = None if alternating else log_type
 	if double := double_read_of(moment, compared, facts.checkins, settings.debounce):
-		seconds = str(int(settings.debounce.total_seconds()))
-		return Decision(
-			EventState.DOUBLE_READ,
-			Reason.READ_TWICE,
-			moment.time,
-			log_type,
-			double.name,
-			(seconds, double.name),
-		)
+		return _counted_before(moment, log_type, double, settings)
 	if known := _recorded_before(moment, log_type, facts.checkins):
 		return Decision(
 			EventState.ALREADY_RECORDED,
@@ -222,6 +216,16 @@ def _beside_other_checkins(facts: PassFacts, moment: SiteMoment, settings: Atten
 			(known.name,),
 		)
 	return Decision(EventState.CHECKED_IN, Reason.COUNTED, moment.time, log_type)
+
+
+def _counted_before(
+	moment: SiteMoment, log_type: LogType, other: Checkin, settings: AttendanceSettings
+) -> Decision:
+	values = (str(int(settings.debounce.total_seconds())), other.name)
+	state, reason = EventState.DOUBLE_READ, Reason.READ_TWICE
+	if other.by_hand:
+		state, reason = EventState.ALREADY_RECORDED, Reason.PUNCHED_BY_HAND
+	return Decision(state, reason, moment.time, log_type, other.name, values)
 
 
 def _repeated_hour(moment: SiteMoment, beside: Checkin) -> Decision:

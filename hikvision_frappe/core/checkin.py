@@ -31,6 +31,7 @@ class Checkin:
 
 	time: naive, site's zone, whole seconds. moment: the UTC instant, or None where the naive time alone does not
 	give it (by hand or mobile, in the repeated hour). event: the ledger row it was made from, "" when it was not.
+	by_hand: HR wrote it for a pass that no terminal could tell at the time.
 	"""
 
 	name: str
@@ -38,3 +39,4 @@ class Checkin:
 	log_type: LogType = LogType.NONE
 	moment: datetime | None = None
 	event: str = ""
+	by_hand: bool = False

@@ -185,3 +185,17 @@ def test_in_any_order_hrms_is_never_asked_for_a_duplicate(passes):
 			made.append(Checkin(str(number), decision.time, decision.log_type, at, f"E-{number}"))
 	keys = [(checkin.time, checkin.log_type) for checkin in made]
 	assert len(set(keys)) == len(keys)
+
+
+def test_a_real_pass_beside_one_written_down_by_hand_is_already_recorded():
+	by_hand = Checkin("CKIN-1", datetime(2026, 5, 4, 8, 0, 30), LogType.IN, by_hand=True)
+	decision = decide(facts(checkins=[by_hand]), SETTINGS)
+	assert decision.state is EventState.ALREADY_RECORDED
+	assert decision.reason is Reason.PUNCHED_BY_HAND
+	assert decision.checkin == "CKIN-1"
+	assert decision.text() == "HR wrote this pass down by hand: check-in CKIN-1, within 60 seconds of it."
+
+
+def test_a_real_pass_far_from_one_written_down_by_hand_counts():
+	by_hand = Checkin("CKIN-1", datetime(2026, 5, 4, 8, 5), LogType.IN, by_hand=True)
+	assert decide(facts(checkins=[by_hand]), SETTINGS).state is EventState.CHECKED_IN

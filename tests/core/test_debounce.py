@@ -77,3 +77,21 @@ def test_in_any_order_counted_passes_of_one_way_keep_their_distance(reads, windo
 		times = sorted(log.time for log in logs if log.log_type is kind)
 		gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
 		assert all(gap > timedelta(seconds=window) for gap in gaps)
+
+
+def written_down(seconds: int, log_type=LogType.IN) -> Checkin:
+	at = EIGHT + timedelta(seconds=seconds)
+	return Checkin(f"H{seconds}", at.replace(tzinfo=None), log_type, at, by_hand=True)
+
+
+def test_a_pass_that_was_written_down_by_hand_stands_for_the_real_one():
+	by_hand = written_down(0)
+	assert double_read_of(moment(60), LogType.IN, [by_hand], MINUTE) is by_hand
+	assert double_read_of(moment(61), LogType.IN, [by_hand], MINUTE) is None
+	assert double_read_of(moment(10), LogType.OUT, [by_hand], MINUTE) is None
+
+
+def test_a_pass_without_a_way_is_the_one_that_was_written_down_with_one():
+	by_hand = written_down(0)
+	assert double_read_of(moment(10), LogType.NONE, [by_hand], MINUTE) is by_hand
+	assert double_read_of(moment(10), LogType.NONE, [counted(0)], MINUTE) is None

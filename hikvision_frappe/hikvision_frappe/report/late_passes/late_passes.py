@@ -1,0 +1,102 @@
+"""Report: which passes came after the Attendance of their shift, and what that Attendance would say with them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.utils import getdate
+
+from hikvision_frappe.attendance.late_passes import (
+	MOST_DAYS,
+	LateDay,
+	LateFilters,
+	in_words,
+	late_days,
+	result_in_words,
+)
+
+LONGEST_PERIOD = timedelta(days=366)
+TEXTS = ("employee", "shift", "department", "device")
+
+
+def execute(filters: dict[str, Any] | None = None) -> tuple[Any, ...]:
+	"""Columns, rows, a sentence where there is nothing to show or too much, and the counts above the rows."""
+	asked = _filters(frappe._dict(filters or {}))
+	days = late_days(asked)
+	return _columns(), [_row(day) for day in days], _message(days, asked), None, _summary(days)
+
+
+def _filters(given: Any) -> LateFilters:
+	since, until = getdate(given.from_date), getdate(given.to_date)
+	if since > until:
+		frappe.throw(_("The period ends before it begins."))
+	if until - since > LONGEST_PERIOD:
+		frappe.throw(_("Choose a period of a year at most."))
+	return LateFilters(since, until, **{each: given.get(each) or "" for each in TEXTS})
+
+
+def _columns() -> list[dict[str, Any]]:
+	return [
+		_column("employee", _("Employee"), "Link", 150, options="Employee"),
+		_column("employee_name", _("Employee Name"), "Data", 140),
+		_column("day", _("Date"), "Date", 105),
+		_column("shift", _("Shift"), "Link", 120, options="Shift Type"),
+		_column("late", _("Late Passes"), "Data", 220),
+		_column("now", _("Attendance Says"), "Data", 200),
+		_column("becomes", _("Would Become"), "Data", 200),
+		_column("refusal", _("Why Not"), "Data", 300),
+		_column("attendance", _("Attendance"), "Link", 160, options="Attendance"),
+		_column("department", _("Department"), "Link", 130, options="Department"),
+		_column("checkin", _("First Check-in"), "Link", 190, options="Employee Checkin"),
+	]
+
+
+def _column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
+	return {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width, **more}
+
+
+def _row(day: LateDay) -> dict[str, Any]:
+	return {
+		"attendance": day.attendance,
+		"employee": day.employee,
+		"employee_name": day.employee_name,
+		"department": day.department,
+		"day": day.day,
+		"shift": day.shift,
+		"late": ", ".join(in_words(each) for each in day.passes),
+		"checkin": day.passes[0].checkin,
+		"now": result_in_words(day.now),
+		"becomes": result_in_words(day.becomes) if day.becomes else "",
+		"refusal": day.refusal,
+		"changes_status": bool(day.becomes and day.becomes.status != day.now.status),
+	}
+
+
+def _message(days: list[LateDay], asked: LateFilters) -> str:
+	if len(days) == MOST_DAYS:
+		return _("Only the newest {0} are shown. Choose a shorter period to see the others.").format(
+			MOST_DAYS
+		)
+	if days:
+		return _(
+			"Choose rows, then press Cancel and Reprocess: each Attendance is made anew with all its passes."
+		)
+	if asked.until < date.today():
+		return _("Every pass of this period is counted in its Attendance.")
+	return _("Every pass so far is counted in its Attendance.")
+
+
+def _summary(days: list[LateDay]) -> list[dict[str, Any]]:
+	if not days:
+		return []
+	ready = [day for day in days if not day.refusal]
+	changing = sum(day.becomes.status != day.now.status for day in ready if day.becomes)
+	return [
+		{"label": _("Late Passes"), "value": sum(len(day.passes) for day in days), "datatype": "Int"},
+		{"label": _("Can Be Reprocessed"), "value": len(ready), "datatype": "Int", "indicator": "Green"},
+		{"label": _("Status Would Change"), "value": changing, "datatype": "Int", "indicator": "Orange"},
+		{"label": _("Something Stands in the Way"), "value": len(days) - len(ready), "datatype": "Int"},
+	]
