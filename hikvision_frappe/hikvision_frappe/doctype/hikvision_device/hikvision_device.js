@@ -2,12 +2,16 @@
 
 const STATE_COLOURS = { Connected: "green", Connecting: "blue", Waiting: "gray", Retrying: "orange", Stopped: "red" };
 const API = "hikvision_frappe.api.device.";
+const GAP_COLOURS = { Open: "orange", Filling: "blue", Recovered: "green", Unrecoverable: "red", Accepted: "gray" };
 
 frappe.ui.form.on("Hikvision Device", {
 	onload(frm) {
 		offer_time_zones(frm);
 		frappe.realtime.on("hikvision_device_state", (message) => {
 			if (message.device === frm.doc.name && !frm.is_dirty()) frm.reload_doc();
+		});
+		frappe.realtime.on("hikvision_completeness", (message) => {
+			if (message.device === frm.doc.name) show_completeness(frm);
 		});
 	},
 
@@ -19,9 +23,14 @@ frappe.ui.form.on("Hikvision Device", {
 		show_state(frm);
 		show_notification_urls(frm);
 		add_buttons(frm);
+		show_completeness(frm);
 	},
 
-	mode: show_notification_urls,
+	mode(frm) {
+		show_notification_urls(frm);
+		// A device that posts to us needs no address, unless its history shall be read.
+		if (frm.is_new() && !frm.doc.host) frm.set_value("history", frm.doc.mode === "Push" ? 0 : 1);
+	},
 });
 
 async function offer_time_zones(frm) {
@@ -57,18 +66,127 @@ function show_state(frm) {
 		frm.set_intro(__("This device is switched off: nothing is read from it."), "yellow");
 		return;
 	}
-	if (state && frm.doc.mode === "Stream") frm.page.set_indicator(__(state), STATE_COLOURS[state] || "gray");
+	if (state && frm.doc.mode !== "Push") frm.page.set_indicator(__(state), STATE_COLOURS[state] || "gray");
 	if (frm.doc.tls_mode === "HTTPS, unverified") {
 		frm.set_intro(__("The certificate is not checked: anyone in between can read the password. Pin it after Test connection."), "red");
 	}
 	if (frm.doc.last_error) {
 		frm.set_intro(`<div>${frappe.utils.escape_html(frm.doc.last_error)}</div>`, state === "Stopped" ? "red" : "orange");
 	}
-	if (frm.doc.mode === "Stream") warn_without_listener(frm);
+	if (frm.doc.mode !== "Push") warn_without_listener(frm);
 	if (Math.abs(frm.doc.clock_offset || 0) >= 30) {
 		const seconds = Math.round(frm.doc.clock_offset);
 		frm.set_intro(__("The terminal's clock is off by {0} s: set its time or its NTP server.", [seconds]), "orange");
 	}
+}
+
+// Completeness: until when everything is in, what is missing, and how its history is read
+
+async function show_completeness(frm) {
+	if (frm.is_new() || !frappe.model.can_read("Access Event Gap")) return;
+	const name = frm.doc.name;
+	const asked = (frm.completeness_asked = {}); // a later refresh asks anew; only its answer is shown
+	const told = await frappe.xcall("hikvision_frappe.api.gaps.of_device", { device: name }, "GET");
+	if (frm.doc.name !== name || frm.completeness_asked !== asked) return;
+	show_gaps(frm, told);
+	add_history_buttons(frm, told);
+	warn_of_timer(frm);
+}
+
+function show_gaps(frm, told) {
+	const $wrapper = frm.get_field("gaps_html").$wrapper.empty();
+	if (told.fetch && (told.fetch.under_way || is_recent(told.fetch))) {
+		const $reading = $(`<div class="mb-4"><h5>${__("Reading of its history")}</h5><div class="reading"></div></div>`).appendTo($wrapper);
+		hikvision.history.follow($reading.find(".reading"), told.fetch, () => show_result(frm));
+		if (told.fetch.under_way && told.may_fetch) {
+			$(`<button class="btn btn-xs btn-default mt-2">${__("Stop Reading")}</button>`)
+				.appendTo($reading)
+				.on("click", () => hikvision.history.cancel(told.fetch.name));
+		}
+	}
+	$(gaps_table(told)).appendTo($wrapper);
+	if (!told.gaps.length) return;
+	const more = told.open > told.gaps.length ? __("and {0} more", [told.open - told.gaps.length]) : "";
+	if (more) $(`<p class="text-muted">${more}</p>`).appendTo($wrapper);
+}
+
+function show_result(frm) {
+	if (frm.is_dirty()) show_completeness(frm);
+	else frm.reload_doc();
+}
+
+function is_recent(fetch) {
+	return fetch.ended_at && moment(frappe.datetime.now_datetime()).diff(moment(fetch.ended_at), "hours") < 24;
+}
+
+function gaps_table(told) {
+	if (!told.gaps.length) return `<p class="text-muted">${__("No gap: nothing is known to be missing.")}</p>`;
+	const escape = frappe.utils.escape_html;
+	const rows = told.gaps.map(
+		(gap) => `<tr>
+			<td><span class="indicator-pill ${GAP_COLOURS[gap.state]}">${__(gap.state)}</span></td>
+			<td>${frappe.utils.get_form_link("Access Event Gap", gap.name, true, escape(gap.story))}
+				<div class="text-muted">${escape(gap.advice)}</div></td>
+			<td class="text-right">${gap.expected ? __("{0} of {1}", [gap.found, gap.expected]) : __("not known")}</td>
+		</tr>`
+	);
+	return `<table class="table"><thead><tr><th>${__("State")}</th><th>${__("What Happened")}</th>
+		<th class="text-right">${__("Arrived")}</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
+function add_history_buttons(frm, told) {
+	frm.remove_custom_button(__("Fetch History"));
+	frm.remove_custom_button(__("Gaps"));
+	if (told.may_fetch && !told.obstacle) frm.add_custom_button(__("Fetch History"), () => fetch_history(frm, told));
+	frm.add_custom_button(told.open ? `${__("Gaps")} (${told.open})` : __("Gaps"), () =>
+		frappe.set_route("List", "Access Event Gap", { device: frm.doc.name })
+	);
+}
+
+function fetch_history(frm, told) {
+	const gaps = told.gaps.filter((gap) => gap.state !== "Filling");
+	const times = { since: frappe.datetime.add_days(frappe.datetime.now_datetime(), -1), until: frappe.datetime.now_datetime() };
+	const range_of = (name) => gaps.find((gap) => gap.name === name) || times;
+	const dialog = new frappe.ui.Dialog({
+		title: __("Fetch History"),
+		fields: [
+			{
+				fieldname: "gap", fieldtype: "Select", label: __("What For"), hidden: gaps.length ? 0 : 1,
+				options: [...gaps.map((gap) => ({ value: gap.name, label: gap.story })), { value: "", label: __("Another time") }],
+				default: gaps.length ? gaps[0].name : "",
+				onchange: () => choose(dialog.get_value("gap")),
+			},
+			{ fieldname: "since", fieldtype: "Datetime", label: __("From"), reqd: 1 },
+			{ fieldname: "column", fieldtype: "Column Break" },
+			{ fieldname: "until", fieldtype: "Datetime", label: __("To"), reqd: 1, description: __("Records that are in already are not stored twice.") },
+		],
+		primary_action_label: __("Fetch"),
+		async primary_action(values) {
+			const name = values.gap
+				? await frappe.xcall("hikvision_frappe.api.gaps.fetch_again", { gap: values.gap })
+				: await frappe.xcall("hikvision_frappe.api.history.ask", { device: frm.doc.name, since: values.since, until: values.until });
+			dialog.hide();
+			show_completeness(frm);
+			hikvision.history.show(name);
+		},
+	});
+	const choose = (name) => {
+		const range = range_of(name);
+		dialog.set_values({ since: range.since, until: range.until || frappe.datetime.now_datetime() });
+		for (const field of ["since", "until"]) dialog.set_df_property(field, "read_only", name ? 1 : 0);
+	};
+	dialog.show();
+	choose(gaps.length ? gaps[0].name : "");
+}
+
+function warn_of_timer(frm) {
+	if (frm.doc.storage_mode !== "time" || !frm.doc.storage_minutes) return;
+	const minutes = frm.doc.storage_minutes;
+	const length = minutes % 1440 === 0 ? __("{0} days", [minutes / 1440]) : __("{0} minutes", [minutes]);
+	frm.set_intro(
+		__("The terminal deletes its records after {0}: passes of a longer outage are gone. Set its event storage to cycle.", [length]),
+		"orange"
+	);
 }
 
 function warn_without_listener(frm) {

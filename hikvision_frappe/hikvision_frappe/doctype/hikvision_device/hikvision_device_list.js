@@ -7,6 +7,7 @@ frappe.listview_settings["Hikvision Device"] = {
 	get_indicator(device) {
 		if (!device.enabled) return [__("Switched off"), "gray", "enabled,=,0"];
 		if (device.mode === "Push") return [__("Push"), "blue", "mode,=,Push"];
+		if (device.mode === "History" && !device.connection_state) return [__("History"), "blue", "mode,=,History"];
 		const colours = { Connected: "green", Connecting: "blue", Retrying: "orange", Stopped: "red" };
 		const state = device.connection_state || "Waiting";
 		return [__(state), colours[state] || "gray", `connection_state,=,${state}`];
