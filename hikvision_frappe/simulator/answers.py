@@ -15,13 +15,14 @@ NAMESPACE = "http://www.isapi.org/ver20/XMLSchema"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 JSON_PLAIN = "application/json"
 
-_STATUS_TEXT = {1: "OK", 4: "Invalid Operation", 5: "Invalid Format", 6: "Invalid Content"}
+_STATUS_TEXT = {1: "OK", 2: "Device Busy", 4: "Invalid Operation", 5: "Invalid Format", 6: "Invalid Content"}
 
 
 class SubStatus(Enum):
 	"""(subStatusCode, statusCode, errorCode)"""
 
 	OK = ("ok", 1, 1)
+	SEARCH_TIMEOUT = ("searchTimeout", 2, 0x2000000E)
 	NOT_SUPPORT = ("notSupport", 4, 0x40000001)
 	METHOD_NOT_ALLOWED = ("methodNotAllowed", 4, 0x40000004)
 	INVALID_OPERATION = ("invalidOperation", 4, 0x40000006)

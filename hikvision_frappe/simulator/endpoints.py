@@ -12,6 +12,7 @@ from defusedxml.ElementTree import fromstring
 
 from hikvision_frappe.simulator.answers import (
 	SubStatus,
+	json_answer,
 	unsupported,
 	user_check,
 	xml_document,
@@ -21,6 +22,7 @@ from hikvision_frappe.simulator.clock import FACTORY_ZONE, OffsetForm
 from hikvision_frappe.simulator.history import History
 from hikvision_frappe.simulator.hosts import HOST_LIMITS, HostError, ListeningHost, NotXml, read_hosts
 from hikvision_frappe.simulator.http import Request, Response
+from hikvision_frappe.simulator.profile import History as HistoryStyle
 from hikvision_frappe.simulator.profile import Lie, Profile, Unsupported
 from hikvision_frappe.simulator.state import DeviceState
 
@@ -88,9 +90,18 @@ class Endpoints:
 			"/ISAPI/AccessControl/DeployInfo": {"GET": self._deploy_info},
 		}
 		if profile.history.supported or profile.history.unsupported is not Unsupported.NOT_FOUND:
-			routes["/ISAPI/AccessControl/AcsEvent"] = {"POST": self._search}
-			routes["/ISAPI/AccessControl/AcsEvent/capabilities"] = {"GET": self._search_capabilities}
-			routes["/ISAPI/AccessControl/AcsEventTotalNum"] = {"POST": self._count}
+			routes |= self._history_paths(profile.history)
+		return routes
+
+	def _history_paths(self, history: HistoryStyle) -> dict[str, dict[str, Endpoint]]:
+		base = "/ISAPI/AccessControl/AcsEvent"
+		routes: dict[str, dict[str, Endpoint]] = {base: {"POST": self._search}}
+		if history.capabilities:
+			routes[f"{base}/capabilities"] = {"GET": self._search_capabilities}
+		if history.counts:
+			routes[f"{base}TotalNum"] = {"POST": self._count}
+		if history.storing is not None:
+			routes[f"{base}/StorageCfg"] = {"GET": self._storage}
 		return routes
 
 	def _device_info(self, request: Request) -> Response:
@@ -228,6 +239,7 @@ class Endpoints:
 			{
 				"isSupportAcsEvent": self._state.profile.history.supported,
 				"isSupportAcsEventTotalNum": self._state.profile.history.supported,
+				"isSupportEventStorageCfg": self._state.profile.history.storing is not None,
 				"isSupportUserInfo": True,
 				"isSupportCardInfo": Lie.CARD_INFO not in lies,
 				"isSupportFDLib": Lie.FACE_LIBRARY in lies,
@@ -257,6 +269,15 @@ class Endpoints:
 		if not self._state.profile.history.supported:
 			return unsupported(self._state.profile.history.unsupported, json=True)
 		return self._history.count(request.body)
+
+	def _storage(self, request: Request) -> Response:
+		storing = self._state.profile.history.storing
+		if storing is None or not self._state.profile.history.supported:
+			return unsupported(self._state.profile.history.unsupported, json=True)
+		settings: dict[str, object] = {"mode": storing.mode}
+		if storing.period is not None:
+			settings["period"] = storing.period
+		return json_answer({"EventStorageCfg": settings})
 
 	def _triggers(self, request: Request) -> Response:
 		triggers = [_trigger(event, channel) for event in _MOTION_EVENTS for channel in (1, 2)]

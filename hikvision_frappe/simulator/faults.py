@@ -38,6 +38,13 @@ class Faults:
 	# History
 	page_caps: tuple[int, ...] = ()  # most rows of the next answers, in turn
 	total_error: int = 0  # added to totalMatches and totalNum
+	matches_error: int = 0  # added to totalMatches alone
+	count_error: int = 0  # added to totalNum alone
+	repeated_pages: int = 0  # the next so many pages, first ones aside, are the one before; -1 for all
+	endless: bool = False  # each page says MORE, and the last one comes again and again
+	broken_rows: int = 0  # the next so many rows are no objects
+	cut_answers: int = 0  # the connection of each of the next so many pages breaks in the middle
+	busy_searches: int = 0  # the next so many searches are answered with searchTimeout
 	# Listening hosts
 	reboot_forgets_hosts: bool = False
 
@@ -50,10 +57,14 @@ class Faults:
 
 	def storms(self) -> bool:
 		"""Whether a right login is answered with 401 all the same; uses up one of ``unauthorized``."""
-		if self.unauthorized > 0:
-			self.unauthorized -= 1
-			return True
-		return self.unauthorized < 0
+		return self.uses_up("unauthorized")
+
+	def uses_up(self, name: str) -> bool:
+		"""Whether the switch of that name, a number of times or -1 for always, is on; uses up one."""
+		times: int = getattr(self, name)
+		if times > 0:
+			setattr(self, name, times - 1)
+		return times != 0
 
 	def next_page_cap(self, usual: int) -> int:
 		"""Rows of the next history answer."""

@@ -7,17 +7,21 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from hikvision_frappe.simulator.answers import SubStatus, json_answer, json_status
+from hikvision_frappe.simulator.clock import OffsetForm
 from hikvision_frappe.simulator.http import Response
+from hikvision_frappe.simulator.profile import History as HistoryStyle
+from hikvision_frappe.simulator.profile import SerialFilter, WindowOffset
 from hikvision_frappe.simulator.records import SimulatedRecord
 from hikvision_frappe.simulator.state import DeviceState
 
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)?$")
 _SEARCHES_KEPT = 8
 _HIGHEST_SERIAL = 3_000_000_000
+_FACTORY_ZONE = timezone(timedelta(hours=8))
 
 
 class Refused(ValueError):
@@ -30,7 +34,11 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
-	"""What rows must fulfil; instants are aware, serials inclusive."""
+	"""What rows must fulfil; serials inclusive.
+
+	start, end: aware instants; or naive wall times of ``zone``, for a device that looks at nothing else.
+	nothing: the window is one in which the device finds nothing, whatever there is.
+	"""
 
 	major: int
 	minor: int
@@ -40,25 +48,36 @@ class _Condition:
 	card: str
 	serials: tuple[int, int] | None
 	newest_first: bool
+	zone: tzinfo | None = None
+	nothing: bool = False
 
 	def takes(self, record: SimulatedRecord) -> bool:
 		return (
-			self.major in (0, record.major)
+			not self.nothing
+			and self.major in (0, record.major)
 			and self.minor in (0, record.minor)
-			and (self.start is None or record.instant >= self.start)
-			and (self.end is None or record.instant <= self.end)
+			and self._is_in_time(record.instant)
 			and self.person in ("", record.person)
 			and self.card in ("", record.card)
 			and (self.serials is None or self.serials[0] <= record.serial_no <= self.serials[1])
 		)
 
+	def _is_in_time(self, instant: datetime) -> bool:
+		if self.zone is not None:
+			instant = instant.astimezone(self.zone).replace(tzinfo=None)
+		return (self.start is None or instant >= self.start) and (self.end is None or instant <= self.end)
+
+
+_SearchKey = tuple[str, _Condition]
+
 
 class History:
-	"""Answers searches of one device; the result of a search is fixed when its first page is asked for."""
+	"""Answers searches of one device."""
 
 	def __init__(self, state: DeviceState) -> None:
 		self._state = state
-		self._found: OrderedDict[tuple[str, _Condition], list[SimulatedRecord]] = OrderedDict()
+		self._found: OrderedDict[_SearchKey, list[SimulatedRecord]] = OrderedDict()
+		self._last_pages: OrderedDict[_SearchKey, list[SimulatedRecord]] = OrderedDict()
 
 	def search(self, body: bytes) -> Response:
 		"""One page; rows are ordered by time, as the devices do."""
@@ -69,20 +88,27 @@ class History:
 			wanted = _integer(asked, "maxResults", 30)
 		except Refused as refusal:
 			return refusal.answer
-		search_id = str(asked.get("searchID", ""))
-		found = self._result(search_id, condition, position)
-		cap = self._state.faults.next_page_cap(self._state.profile.history.page)
+		if self._state.faults.uses_up("busy_searches"):
+			return json_status(SubStatus.SEARCH_TIMEOUT, 503)
+		key = (str(asked.get("searchID", "")), condition)
+		found = self._result(key, position)
+		if position and position >= len(found) and self._style.past_end_rejected:
+			return json_status(SubStatus.BAD_PARAMETERS, 400, "searchResultPosition")
+		cap = self._state.faults.next_page_cap(self._style.page)
 		rows = found[position : position + max(0, min(wanted, cap))]
-		return self._page(search_id, rows, position, len(found))
+		rows = self._repeated(key, rows, position)
+		answer = self._page(key[0], rows, position, len(found))
+		answer.cut = self._state.faults.uses_up("cut_answers")
+		return answer
 
 	def capabilities(self) -> Response:
 		"""The limits of a search."""
-		history = self._state.profile.history
 		condition = {
 			"searchID": {"@min": 1, "@max": 64},
-			"searchResultPosition": {"@min": 0, "@max": self._state.profile.log_capacity},
-			"maxResults": {"@min": 1, "@max": history.page},
-			"major": {"@opt": "0,1,2,3,5" if history.major_zero else "1,2,3,5"},
+			"searchResultPosition": {"@min": 0, "@max": self._style.positions},
+			"maxResults": {"@min": 1, "@max": self._style.page},
+			"major": {"@opt": "0,1,2,3,5" if self._style.major_zero else "1,2,3,5"},
+			"minorEvent": {"@opt": "1,9,21,22,25,38,39,75,76,150,181"},
 			"startTime": {"@min": 1, "@max": 32},
 			"endTime": {"@min": 1, "@max": 32},
 			"timeReverseOrder": True,
@@ -95,61 +121,127 @@ class History:
 			condition = self._condition(_root(body, "AcsEventTotalNumCond"))
 		except Refused as refusal:
 			return refusal.answer
-		total = sum(condition.takes(record) for record in self._state.log.stored())
-		return json_answer({"AcsEventTotalNum": {"totalNum": total + self._state.faults.total_error}})
+		total = min(
+			self._style.positions, sum(condition.takes(record) for record in self._state.log.stored())
+		)
+		faults = self._state.faults
+		return json_answer(
+			{"AcsEventTotalNum": {"totalNum": max(0, total + faults.total_error + faults.count_error)}}
+		)
 
-	def _result(self, search_id: str, condition: _Condition, position: int) -> list[SimulatedRecord]:
-		key = (search_id, condition)
-		if position == 0 or key not in self._found:
+	@property
+	def _style(self) -> HistoryStyle:
+		return self._state.profile.history
+
+	def _result(self, key: _SearchKey, position: int) -> list[SimulatedRecord]:
+		if position == 0 or key not in self._found or not self._style.snapshot:
+			condition = key[1]
 			rows = [record for record in self._state.log.stored() if condition.takes(record)]
-			self._found[key] = sorted(rows, key=lambda row: row.instant, reverse=condition.newest_first)
-			while len(self._found) > _SEARCHES_KEPT:
-				self._found.popitem(last=False)
+			newest_first = condition.newest_first or self._style.newest_first
+			rows = sorted(rows, key=lambda row: row.instant, reverse=newest_first)
+			_keep(self._found, key, rows[: self._style.positions])
 		return self._found[key]
 
+	def _repeated(self, key: _SearchKey, rows: list[SimulatedRecord], position: int) -> list[SimulatedRecord]:
+		"""The rows of the page, or those of the page before as the faults will have it."""
+		faults = self._state.faults
+		before = self._last_pages.get(key, [])
+		if position and (faults.uses_up("repeated_pages") or (faults.endless and not rows)):
+			return before
+		_keep(self._last_pages, key, rows)
+		return rows
+
 	def _page(self, search_id: str, rows: list[SimulatedRecord], position: int, found: int) -> Response:
-		more = position + len(rows) < found
+		faults = self._state.faults
+		more = faults.endless or position + len(rows) < found
 		answer: dict[str, Any] = {
 			"searchID": search_id,
-			"responseStatusStrg": "NO MATCH" if not rows else "MORE" if more else "OK",
+			"responseStatusStrg": self._style.no_match if not rows else "MORE" if more else "OK",
 			"numOfMatches": len(rows),
-			"totalMatches": max(0, found + (self._state.faults.total_error if found else 0)),
 		}
+		if self._style.totals:
+			error = faults.total_error + faults.matches_error if found else 0
+			answer["totalMatches"] = max(0, found + error)
 		if rows:
-			answer["InfoList"] = [self._state.writer.history_row(row) for row in rows]
+			texts: list[Any] = [self._row(row) for row in rows]
+			answer["InfoList"] = texts[0] if self._style.single_object and len(texts) == 1 else texts
 		return json_answer({"AcsEvent": answer})
 
+	def _row(self, record: SimulatedRecord) -> Any:
+		if self._state.faults.uses_up("broken_rows"):
+			return "?"
+		return self._state.writer.history_row(record)
+
 	def _condition(self, asked: Mapping[str, Any]) -> _Condition:
-		history = self._state.profile.history
 		for name in ("major", "minor"):
 			if name not in asked:
 				raise Refused(SubStatus.PARAMETERS_LACK, name)
-		major = _integer(asked, "major", 0)
-		if major == 0 and not history.major_zero:
+		major, minor = _integer(asked, "major", 0), _integer(asked, "minor", 0)
+		if (major == 0 and not self._style.major_zero) or (major and major not in self._style.majors):
 			raise Refused(SubStatus.BAD_JSON_CONTENT, "major")
+		if minor == 0 and not self._style.minor_zero:
+			raise Refused(SubStatus.INVALID_OPERATION, "minor")
+		start, end = self._moment(asked, "startTime"), self._moment(asked, "endTime")
+		by_wall = self._style.windows is WindowOffset.IGNORED
 		return _Condition(
 			major,
-			_integer(asked, "minor", 0),
-			self._moment(asked, "startTime"),
-			self._moment(asked, "endTime"),
+			minor,
+			self._wall(start) if by_wall else self._instant(start),
+			self._wall(end) if by_wall else self._instant(end),
 			str(asked.get("employeeNoString", "")),
 			str(asked.get("cardNo", "")),
-			_serials(asked, history.serial_pair),
+			self._serials(asked),
 			bool(asked.get("timeReverseOrder", False)),
+			self._state.clock.zone if by_wall else None,
+			self._style.windows is WindowOffset.OWN_ONLY and not self._has_own_offsets(start, end),
 		)
 
 	def _moment(self, asked: Mapping[str, Any], name: str) -> datetime | None:
-		"""An instant of the condition, in the device's zone when it has no offset; no fraction, no ``Z``."""
+		"""A time of the condition, naive when it has no offset; no fraction, no ``Z``."""
 		text = asked.get(name)
 		if text is None:
 			return None
 		if not _MOMENT.match(str(text)):
 			raise Refused(SubStatus.BAD_JSON_CONTENT, name)
 		try:
-			moment = datetime.fromisoformat(str(text))
+			return datetime.fromisoformat(str(text))
 		except ValueError as error:
 			raise Refused(SubStatus.BAD_JSON_CONTENT, name) from error
-		return moment if moment.tzinfo else moment.replace(tzinfo=self._state.clock.zone)
+
+	def _instant(self, moment: datetime | None) -> datetime | None:
+		"""A device with the factory's zone takes a time with that offset for its wall time."""
+		if moment is None or (moment.tzinfo and self._state.profile.wording.offset is not OffsetForm.FACTORY):
+			return moment
+		if moment.tzinfo:
+			moment = moment.astimezone(_FACTORY_ZONE).replace(tzinfo=None)
+		return moment.replace(tzinfo=self._state.clock.zone)
+
+	def _wall(self, moment: datetime | None) -> datetime | None:
+		return None if moment is None else moment.replace(tzinfo=None)
+
+	def _has_own_offsets(self, *moments: datetime | None) -> bool:
+		own = self._state.clock.now().astimezone(self._state.clock.zone).utcoffset()
+		return all(moment is None or moment.utcoffset() in (None, own) for moment in moments)
+
+	def _serials(self, asked: Mapping[str, Any]) -> tuple[int, int] | None:
+		names = ("beginSerialNo", "endSerialNo")
+		if not any(name in asked for name in names) or self._style.serials is SerialFilter.IGNORED:
+			return None
+		if self._style.serials is SerialFilter.REFUSED:
+			raise Refused(SubStatus.BAD_JSON_CONTENT, names[0])
+		if self._style.serial_pair:
+			for name in names:
+				if not 0 < _integer(asked, name, 0) <= _HIGHEST_SERIAL:
+					raise Refused(SubStatus.BAD_JSON_CONTENT, name)
+		return _integer(asked, names[0], 1), _integer(asked, names[1], _HIGHEST_SERIAL)
+
+
+def _keep(
+	kept: OrderedDict[_SearchKey, list[SimulatedRecord]], key: _SearchKey, rows: list[SimulatedRecord]
+) -> None:
+	kept[key] = rows
+	while len(kept) > _SEARCHES_KEPT:
+		kept.popitem(last=False)
 
 
 def _root(body: bytes, name: str) -> Mapping[str, Any]:
@@ -168,14 +260,3 @@ def _integer(asked: Mapping[str, Any], name: str, default: int) -> int:
 	if not isinstance(value, int) or isinstance(value, bool) or value < 0:
 		raise Refused(SubStatus.BAD_JSON_CONTENT, name)
 	return value
-
-
-def _serials(asked: Mapping[str, Any], must_be_a_pair: bool) -> tuple[int, int] | None:
-	names = ("beginSerialNo", "endSerialNo")
-	if not any(name in asked for name in names):
-		return None
-	if must_be_a_pair:
-		for name in names:
-			if not 0 < _integer(asked, name, 0) <= _HIGHEST_SERIAL:
-				raise Refused(SubStatus.BAD_JSON_CONTENT, name)
-	return _integer(asked, names[0], 1), _integer(asked, names[1], _HIGHEST_SERIAL)

@@ -33,13 +33,14 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-	"""An answer with a body; ``close`` ends the connection after it."""
+	"""An answer with a body; ``close`` ends the connection after it, ``cut`` resets it in the middle of the body."""
 
 	status: int
 	body: bytes = b""
 	content_type: str = 'application/xml; charset="UTF-8"'
 	headers: list[tuple[str, str]] = field(default_factory=list)
 	close: bool = False
+	cut: bool = False
 
 
 class Silence:
@@ -130,8 +131,9 @@ class Connection(asyncio.Protocol):
 		if response.body:
 			lines.append(f"Content-Type: {response.content_type}")
 		lines += [f"{name}: {value}" for name, value in response.headers]
-		self.transport.write("\r\n".join([*lines, "", ""]).encode() + response.body)
-		if close:
+		body = response.body[: len(response.body) // 2] if response.cut else response.body
+		self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+		if close or response.cut:
 			self.stuck = True
 			self.transport.close()
 

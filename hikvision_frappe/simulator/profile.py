@@ -56,6 +56,22 @@ class Unsupported(str, Enum):
 	METHOD_NOT_ALLOWED = "methodNotAllowed"
 
 
+class SerialFilter(str, Enum):
+	"""What a device makes of beginSerialNo and endSerialNo."""
+
+	HONOURED = "rows of these numbers"
+	IGNORED = "rows of any number"
+	REFUSED = "badJsonContent"
+
+
+class WindowOffset(str, Enum):
+	"""What a device makes of the offsets in startTime and endTime."""
+
+	HONOURED = "any instant is understood"
+	OWN_ONLY = "with another offset than its own of today nothing is found"
+	IGNORED = "only the wall time is looked at"
+
+
 class Lie(str, Enum):
 	"""Capability flags that say the opposite of what works."""
 
@@ -216,17 +232,45 @@ class Pushing:
 
 
 @dataclass(frozen=True, slots=True)
+class Storing:
+	"""How the device keeps its records. mode: "regular", "time" or "cycle". period: minutes, with "regular"."""
+
+	mode: str = "cycle"
+	period: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-	"""``AcsEvent`` of a device. page: rows per answer at most."""
+	"""``AcsEvent`` of a device.
+
+	page: rows per answer at most. positions: how many rows a search reaches and a count counts; more are cut off.
+	counts: there is AcsEventTotalNum. totals: searches tell totalMatches. snapshot: the rows of a search are fixed
+	when its first page is asked for, else they move under it. single_object: a single row is no list.
+	past_end_rejected: a position behind the last row is badParameters. storing: None for no StorageCfg.
+	"""
 
 	supported: bool = True
 	page: int = 30
+	positions: int = 300_000
 	unsupported: Unsupported = Unsupported.METHOD_NOT_ALLOWED
 	serial_in_rows: bool = True
 	offset: OffsetForm = OffsetForm.COLON
 	separator: str = "T"
 	serial_pair: bool = False
+	serials: SerialFilter = SerialFilter.HONOURED
+	windows: WindowOffset = WindowOffset.HONOURED
 	major_zero: bool = True
+	minor_zero: bool = True
+	majors: frozenset[int] = frozenset({1, 2, 3, 5})
+	capabilities: bool = True
+	counts: bool = True
+	totals: bool = True
+	snapshot: bool = True
+	newest_first: bool = False
+	single_object: bool = False
+	no_match: str = "NO MATCH"
+	past_end_rejected: bool = False
+	storing: Storing | None = field(default_factory=Storing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +376,13 @@ def _kv6124() -> Profile:
 			device_name="Entrance",
 			verify_mode="cardOrPw",
 		),
-		history=History(serial_in_rows=False, offset=OffsetForm.NONE, separator=" "),
+		history=History(
+			positions=1000,
+			serial_in_rows=False,
+			offset=OffsetForm.NONE,
+			separator=" ",
+			serials=SerialFilter.IGNORED,
+		),
 		log_capacity=1000,
 	)
 
@@ -353,7 +403,7 @@ def _k2702() -> Profile:
 			device_name="Controller",
 			verify_mode="cardOrPw",
 		),
-		history=History(page=5),
+		history=History(page=5, storing=None),
 		doors=2,
 	)
 
