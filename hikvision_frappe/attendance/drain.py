@@ -1,12 +1,14 @@
 """Work off the ledger: every waiting pass gets its state, and where it counts its Employee Checkin.
 
 One drain at a time works on a site, oldest passes first, because what a pass means depends on those before it. Each
-pass is one transaction: its row is locked by primary key, check-in and link are written, one commit. Whoever is
+pass is one transaction: its row is locked by primary key, check-in and link are written, one commit. Where many
+passes wait and nobody else listens to Employee Checkin, a set of them is one transaction (``set_path``). Whoever is
 killed in between leaves nothing half done; the unique link on Employee Checkin is the database's last word.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import traceback
@@ -46,9 +48,14 @@ from hikvision_frappe.attendance.ledger_rows import (
 	utc_now,
 	write_outcome,
 )
+from hikvision_frappe.attendance.set_listeners import why_not_sets
+from hikvision_frappe.attendance.set_path import BACKLOG, SET_SIZE, SetPath
+from hikvision_frappe.attendance.set_rows import load_template
 from hikvision_frappe.core.attendance import Decision, decide
 from hikvision_frappe.core.checkin import Checkin, LogType
 from hikvision_frappe.core.states import EventState
+
+logger = logging.getLogger("hikvision.drain")
 
 # The facts of one batch are read together; their check-ins span no more than this.
 BATCH_SPAN = timedelta(days=7)
@@ -70,11 +77,14 @@ class DrainResult:
 	"""What a drain did. states: how many passes ended in which state.
 
 	left: passes that stay as they were and will be tried again. busy: another drain was at work, so nothing was done.
-	more: whether it stopped at its limit or time budget, and the caller should call again.
+	more: whether it stopped at its limit or time budget, and the caller should call again. in_sets: how many of the
+	passes were settled in sets. why_not_sets: why a backlog was not, in words.
 	"""
 
 	states: Counter[str] = field(default_factory=Counter)
 	left: int = 0
+	in_sets: int = 0
+	why_not_sets: list[str] = field(default_factory=list)
 	busy: bool = False
 	more: bool = False
 
@@ -86,7 +96,7 @@ class DrainResult:
 def drain(limit: int = 500, time_budget: float | None = None) -> DrainResult:
 	"""Settle up to ``limit`` waiting passes of the connected site, for at most ``time_budget`` seconds.
 
-	Commits after every pass. An error stays on its pass; only what says that the site itself cannot be worked on
+	Commits after every pass or set of passes. An error stays on its pass; only what says that the site itself cannot be worked on
 	(database away, maintenance) is raised, with nothing half done. Runs as the session's user: a job or a process
 	of the site, as Administrator.
 	"""
@@ -170,18 +180,60 @@ def _load_passes(names: Sequence[str]) -> list[LedgerPass]:
 
 def _drain_batches(passes: Sequence[LedgerPass], deadline: float | None, result: DrainResult) -> None:
 	rules = load_rules()
-	for batch in batches(passes, BATCH_SPAN):
-		if result.more and deadline is not None and time.monotonic() >= deadline:
+	sets = _sets_for(passes, rules, result)
+	for batch in batches(passes, BATCH_SPAN, SET_SIZE if sets else None):
+		if _time_is_up(deadline, result):
 			return
-		facts = _facts_of(batch, rules)
 		unmatched: set[str] = set()
-		for each in batch:
-			if deadline is not None and time.monotonic() >= deadline:
-				result.more = True
-				break
-			if _count(_settle(each.name, rules, facts), result) is EventState.UNMATCHED:
-				unmatched.add(each.person)
+		if sets:
+			batch = _drain_set(sets, batch, result)
+			unmatched |= sets.unmatched
+		unmatched |= _drain_one_by_one(batch, rules, deadline, result)
 		_refresh_people(unmatched)
+
+
+def _sets_for(passes: Sequence[LedgerPass], rules: SiteRules, result: DrainResult) -> SetPath | None:
+	"""The way of writing sets, where a backlog waits and nobody else listens to Employee Checkin."""
+	if len(passes) < BACKLOG:
+		return None
+	result.why_not_sets = why_not_sets()
+	if result.why_not_sets:
+		logger.info("the backlog goes one by one: %s", " ".join(result.why_not_sets))
+		return None
+	return SetPath(rules, load_template(), lambda name: _count(_settle(name, rules, None), result))
+
+
+def _drain_set(sets: SetPath, batch: Sequence[LedgerPass], result: DrainResult) -> Sequence[LedgerPass]:
+	"""Settle what a set can take and count it; the passes that are left, in order of time."""
+	sets.states.clear()
+	sets.unmatched.clear()
+	left = sets.settle(batch)
+	result.states += sets.states
+	result.in_sets += sets.states.total()
+	return left
+
+
+def _drain_one_by_one(
+	batch: Sequence[LedgerPass], rules: SiteRules, deadline: float | None, result: DrainResult
+) -> set[str]:
+	"""Settle passes through HRMS's document; the person numbers that nobody has."""
+	unmatched: set[str] = set()
+	if not batch:
+		return unmatched
+	facts = _facts_of(batch, rules)
+	for each in batch:
+		if _time_is_up(deadline, result):
+			break
+		if _count(_settle(each.name, rules, facts), result) is EventState.UNMATCHED:
+			unmatched.add(each.person)
+	return unmatched
+
+
+def _time_is_up(deadline: float | None, result: DrainResult) -> bool:
+	if deadline is None or time.monotonic() < deadline:
+		return False
+	result.more = True
+	return True
 
 
 def _facts_of(batch: Sequence[LedgerPass], rules: SiteRules) -> BatchFacts | None:
@@ -205,11 +257,13 @@ def _count(state: EventState | None, result: DrainResult) -> EventState | None:
 	return state
 
 
-def batches(passes: Iterable[LedgerPass], span: timedelta) -> Iterator[list[LedgerPass]]:
-	"""The passes, given in order of time, in groups that last no longer than ``span``."""
+def batches(
+	passes: Iterable[LedgerPass], span: timedelta, size: int | None = None
+) -> Iterator[list[LedgerPass]]:
+	"""The passes, given in order of time, in groups that last no longer than ``span``, of ``size`` at most."""
 	batch: list[LedgerPass] = []
 	for each in passes:
-		if batch and each.occurred_at - batch[0].occurred_at > span:
+		if batch and (each.occurred_at - batch[0].occurred_at > span or len(batch) == size):
 			yield batch
 			batch = []
 		batch.append(each)
