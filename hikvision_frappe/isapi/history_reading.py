@@ -254,7 +254,11 @@ class WindowReading:
 		search = self._search
 		if search.reach is not None:
 			return self._limit.learn(search.reach)
-		if self.count is None or not search.ended or not search.steady or search.repeated:
+		if not search.ended or not search.steady or search.repeated:
+			return False
+		if self._limit.cuts_off(search.rows):
+			return True
+		if self.count is None:
 			return False
 		return search.rows == search.total and self.count > search.rows and self._limit.learn(search.rows)
 
@@ -276,9 +280,12 @@ class WindowReading:
 		search = self._search
 		if self.count == search.rows:
 			return True
-		if search.total != search.rows:
-			return False
-		return self.count is None or (self.condition.code == ANYTHING and self.reader.is_without_holes)
+		return self.count is None and search.total == search.rows
+
+	def _numbers_agree(self) -> bool:
+		"""Whether the total of the search is confirmed by the numbers, where the count is another."""
+		only_this = self.condition.code == ANYTHING and self.reader.is_without_holes
+		return only_this and self._search.total == self._search.rows
 
 	async def _is_worth_another(self) -> bool:
 		"""Whether to read again: the device was changing while it was read, or can be asked in another way."""
@@ -288,7 +295,11 @@ class WindowReading:
 			return True
 		if self.doubt is not Unproven.TOTALS_DIFFER:
 			return False
-		return (await self._first_page(self.condition)).total != self._search.total
+		if (await self._first_page(self.condition)).total != self._search.total:
+			return True
+		if self._numbers_agree():
+			self.doubt = None
+		return False
 
 	async def _finds_otherwise(self) -> bool:
 		"""Whether the next way to ask finds rows of this window; then it is the way from now on."""
