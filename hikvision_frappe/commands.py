@@ -1,4 +1,4 @@
-"""``bench --site SITE hikvision ...``: run the listener, the drain, simulated terminals; see how things stand.
+"""``bench --site SITE hikvision ...``: run the listener, the drain, simulated terminals; read histories; see how things stand.
 
 Nothing heavy is imported at the top: bench loads this module for every command, and a failing import here would
 take all of the app's commands away in silence.
@@ -13,7 +13,7 @@ from frappe.commands import get_site, pass_context
 
 @click.group("hikvision")
 def hikvision() -> None:
-	"""Hikvision access control: listener, drain, simulator, status."""
+	"""Hikvision access control: listener, drain, histories, simulator, status."""
 
 
 @hikvision.command("listen")
@@ -113,6 +113,28 @@ def status(context: frappe._dict) -> None:
 	finally:
 		frappe.destroy()
 	raise SystemExit(0 if healthy else 1)
+
+
+@hikvision.command("backfill")
+@click.option("--device", "devices", multiple=True, help="Name or title of a device; may be given again")
+@click.option("--all-devices", is_flag=True, help="Every enabled device whose history can be read")
+@click.option(
+	"--from", "since", required=True, help='Beginning, site time: "2026-03-01" or "2026-03-01 08:00"'
+)
+@click.option("--to", "until", default=None, help="End, site time; a day alone means its end [default: now]")
+@pass_context
+def backfill(
+	context: frappe._dict, devices: tuple[str, ...], all_devices: bool, since: str, until: str | None
+) -> None:
+	"""Read the history of devices into the ledger and say whether it is proven complete.
+
+	Exit code 1 when one of the readings is not. A running listener that holds a device reads it itself.
+	"""
+	from hikvision_frappe.ledger.backfill import run_backfill
+
+	if bool(devices) == all_devices:
+		raise click.UsageError("Name devices with --device, or say --all-devices.")
+	raise SystemExit(0 if run_backfill(get_site(context), devices, since, until) else 1)
 
 
 commands = [hikvision]

@@ -45,7 +45,10 @@ before_request = ["hikvision_frappe.api.push.answer_notification"]
 scheduler_events = {
 	"cron": {
 		# Only a sweep: what a crash or a missing listener left. Live events are drained beside the listener.
-		"* * * * *": ["hikvision_frappe.tasks.drain.enqueue_if_waiting"],
+		"* * * * *": [
+			"hikvision_frappe.tasks.drain.enqueue_if_waiting",
+			"hikvision_frappe.tasks.keeper.keep_and_read",
+		],
 	},
 }
 
@@ -55,7 +58,12 @@ doc_events = {
 	"Employee Checkin": {"on_trash": "hikvision_frappe.attendance.events.on_checkin_trash"},
 }
 
-default_log_clearing_doctypes = {"Access Event": 400, "Hikvision History Fetch": 90}
+default_log_clearing_doctypes = {"Access Event": 400, "Access Event Gap": 400, "Hikvision History Fetch": 90}
 
-# A check-in may be deleted although the ledger names it; the ledger keeps the event.
-ignore_links_on_delete = ["Access Event", "Hikvision Serial Epoch"]
+# A check-in, or a user, may be deleted although the ledger names it; the ledger keeps what it knows.
+ignore_links_on_delete = [
+	"Access Event",
+	"Access Event Gap",
+	"Hikvision History Fetch",
+	"Hikvision Serial Epoch",
+]

@@ -1,4 +1,7 @@
-"""The drain as a process: woken by the ledger, looking by itself every second, and outliving every outage."""
+"""The drain as a process: woken by the ledger, looking by itself every second, and outliving every outage.
+
+Between two slices the keeper looks after gaps and watermarks, which follow what is drained.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import frappe
 
 from hikvision_frappe.attendance.drain import DrainResult, drain
 from hikvision_frappe.attendance.failures import is_interruption
+from hikvision_frappe.attendance.keeper import Keeper
 from hikvision_frappe.ledger import signal as wake
 
 logger = logging.getLogger("hikvision.drain")
@@ -106,14 +110,17 @@ def run_drain_loop(site: str, stop: threading.Event, sites_path: str = ".") -> N
 	"""
 	connection = SiteConnection(site, sites_path)
 	outage = Outage()
+	keeper = Keeper()
 	logger.info("draining %s", site)
 	try:
 		while not stop.is_set():
 			try:
 				more = _slice(connection)
+				keeper.look()
 				outage.over()
 			except Exception as error:
 				connection.close()
+				keeper.interrupted()
 				stop.wait(outage.pause_after(error))
 				continue
 			if not more:

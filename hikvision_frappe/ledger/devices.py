@@ -24,6 +24,8 @@ CONFIG_FIELDS = (
 	"user",
 	"time_zone",
 	"trust_offset",
+	"history",
+	"history_minutes",
 	"push_key",
 	"push_secret_hash",
 	"source_networks",
@@ -59,6 +61,22 @@ REPORTED_FIELDS = (
 	"held_by",
 	"held_by_gap",
 )
+
+
+HISTORY_MINUTES = 15  # between two readings of a device that nothing else tells of
+
+
+def reads_history(device: Mapping[str, Any]) -> bool:
+	"""Whether somebody may log in to read the device's history."""
+	return device["mode"] == "History" or bool(device["history"] and device["host"])
+
+
+def history_minutes(device: Mapping[str, Any]) -> int:
+	"""How often the device's history is read though no gap is known; 0 for never."""
+	if not reads_history(device):
+		return 0
+	minutes: int = device["history_minutes"] or 0
+	return max(minutes or HISTORY_MINUTES, 1) if device["mode"] == "History" else max(minutes, 0)
 
 
 def config_revision(device: Mapping[str, Any], password: str, key: str) -> str:

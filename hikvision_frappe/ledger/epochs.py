@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import frappe
 from pypika import Parameter
 
 from hikvision_frappe.core.identity import LedgerView, SerialEpoch
+from hikvision_frappe.ledger.instants import aware, naive, utc_now
 
 DOCTYPE = "Hikvision Serial Epoch"
 
@@ -48,6 +49,18 @@ def lock(devices: Iterable[str]) -> dict[str, list[SerialEpoch]]:
 	return found
 
 
+def read(devices: Iterable[str] | None = None) -> dict[str, list[SerialEpoch]]:
+	"""The epochs of these devices, or of all, as committed; no lock, one statement."""
+	epoch = frappe.qb.DocType(DOCTYPE)
+	query = frappe.qb.from_(epoch).select(*_Row._fields).orderby(epoch.device, epoch.number)
+	if devices is not None:
+		query = query.where(epoch.device.isin(sorted(devices) or [""]))
+	found: dict[str, list[SerialEpoch]] = {}
+	for row in query.run():
+		found.setdefault(row[0], []).append(_epoch(_Row(*row)))
+	return found
+
+
 @lru_cache(maxsize=64)
 def _lock_statement(count: int, db_type: str) -> str:
 	"""Built once for each number of devices: for a single push the building costs more than the query."""
@@ -72,8 +85,8 @@ def _epoch(row: _Row) -> SerialEpoch:
 	return SerialEpoch(
 		number=row.number,
 		highest=row.highest,
-		highest_at=_aware(row.highest_at),
-		first_at=_aware(row.first_at),
+		highest_at=aware(row.highest_at),
+		first_at=aware(row.first_at),
 		hardware=row.hardware or "",
 		unnumbered=bool(row.unnumbered),
 	)
@@ -97,10 +110,15 @@ def save(view: LedgerView, before: Mapping[str, list[SerialEpoch]]) -> None:
 	_update(changed)
 
 
+def has_more(view: LedgerView, before: Mapping[str, list[SerialEpoch]]) -> bool:
+	"""Whether a count began anew since the epochs were locked."""
+	return any(len(view.epochs[device]) > len(before[device]) for device in view.touched)
+
+
 def _insert(added: list[tuple[str, SerialEpoch]]) -> None:
 	if not added:
 		return
-	stamp = datetime.now(timezone.utc).replace(tzinfo=None)
+	stamp = naive(utc_now())
 	rows = [
 		{
 			"name": epoch_name(device, epoch.number),
@@ -142,16 +160,8 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 def _values(epoch: SerialEpoch) -> dict[str, Any]:
 	return {
 		"highest": epoch.highest,
-		"highest_at": _naive(epoch.highest_at),
-		"first_at": _naive(epoch.first_at),
+		"highest_at": naive(epoch.highest_at),
+		"first_at": naive(epoch.first_at),
 		"hardware": epoch.hardware,
 		"unnumbered": int(epoch.unnumbered),
 	}
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-	return moment.replace(tzinfo=timezone.utc) if moment else None
-
-
-def _naive(moment: datetime | None) -> datetime | None:
-	return moment.replace(tzinfo=None) if moment else None

@@ -1,8 +1,9 @@
 """Events into the ledger: any number of them, told any number of times, one row each, one commit.
 
 ``deliver`` owns its transaction. Row 1 of a device's serial epochs is its lock: who holds it knows that no other
-process places events of that device, so what ``core.identity`` decides stays true until the commit. The number of
-statements does not depend on the number of events.
+process places events of that device, so what ``core.identity`` decides stays true until the commit. Numbers that
+were passed over become a gap in the same transaction. The number of statements does not depend on the number of
+events.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from hikvision_frappe.core.clock import at_site
 from hikvision_frappe.core.event import AccessEvent
+from hikvision_frappe.core.gaps import jumps, restarts
 from hikvision_frappe.core.identity import LedgerView, Outcome, Placement, place
 from hikvision_frappe.core.states import EventState
-from hikvision_frappe.ledger import epochs, rows
+from hikvision_frappe.ledger import epochs, gaps, rows
 from hikvision_frappe.ledger.database_errors import ANY_ERROR, DATA_ERROR, INTEGRITY_ERROR
+from hikvision_frappe.ledger.instants import utc_now
 from hikvision_frappe.ledger.signal import wake_drain
 from hikvision_frappe.listener.site import Delivery
 
@@ -169,6 +172,8 @@ def _place_and_write(
 	placements = place(accepted, view)
 	awaiting = _write(placements, settings)
 	epochs.save(view, locked)
+	ended = restarts(locked, view.epochs, utc_now()) if epochs.has_more(view, locked) else ()
+	gaps.open_passed_over(jumps(placements, locked), ended, settings.zone)
 	new = sum(placement.outcome is Outcome.NEW for placement in placements)
 	return Committed(new, len(placements) - new, awaiting, refused)
 

@@ -19,9 +19,11 @@ from frappe import _
 from frappe.utils import now_datetime
 
 from hikvision_frappe.core.event import AccessEvent, Source
+from hikvision_frappe.core.gaps import beat
 from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
+from hikvision_frappe.ledger import beats, contacts
 from hikvision_frappe.ledger.database_errors import (
 	INTEGRITY_ERROR,
 	INTERFACE_ERROR,
@@ -273,7 +275,8 @@ def _note_contact(device: PushDevice, messages: list[Message], first_for_long: b
 		fields.add("last_heartbeat")
 	if fields:
 		now = now_datetime().replace(microsecond=0)
-		_note(device, {"connection_state": "Connected", "last_error": "", **dict.fromkeys(fields, now)})
+		values = {"connection_state": "Connected", "last_error": "", **dict.fromkeys(fields, now)}
+		_note(device, values, heartbeat="last_heartbeat" in fields)
 
 
 def _is_due(device: PushDevice, kind: str) -> bool:
@@ -284,13 +287,25 @@ def _is_due(device: PushDevice, kind: str) -> bool:
 		return False
 
 
-def _note(device: PushDevice, values: dict[str, Any]) -> None:
-	"""Show it on the device's form; losing a note harms nobody."""
+def _note(device: PushDevice, values: dict[str, Any], *, heartbeat: bool = False) -> None:
+	"""Show it on the device's form; a heartbeat says until when it was heard. Losing a note harms nobody."""
 	try:
+		if heartbeat:
+			values |= _heard(device)
 		frappe.db.set_value("Hikvision Device", device.name, values, update_modified=False)
 		frappe.db.commit()  # nosemgrep: the events are committed already, and no one commits after a refusal
 	except PASSING:
 		frappe.db.rollback()
+
+
+def _heard(device: PushDevice) -> dict[str, Any]:
+	"""The columns that say until when the device was heard; opens a gap where its heartbeats stayed away too long."""
+	frappe.db.rollback()  # the row's lock is to be the transaction's first look
+	known = contacts.lock([device.name])
+	if device.name not in known:
+		return {}
+	contact = beat(known[device.name].contact, datetime.now(timezone.utc), beats.limit(device.name))
+	return contacts.join(known, {device.name: contact}, ZoneInfo(device.site_zone)).get(device.name, {})
 
 
 def _noted_key(device: PushDevice, kind: str) -> bytes:

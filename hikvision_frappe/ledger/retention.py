@@ -1,4 +1,7 @@
-"""How the ledger forgets: old events go in small commits, except those that the drain will still take."""
+"""How the ledger forgets: old events go in small commits, except those that the drain will still take.
+
+Gaps go when they are over, and the readings of history that nobody is at; both are few.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import frappe
 from pypika.terms import NullValue
 
+from hikvision_frappe.core.gaps import GapState
 from hikvision_frappe.core.states import EventState
 
 BATCH = 2_000
@@ -27,6 +31,23 @@ def clear_events(days: int, batch: int = BATCH) -> int:
 		frappe.db.commit()  # nosemgrep: one small transaction per batch is the point
 		cleared += len(names)
 	return cleared
+
+
+def clear_gaps(days: int) -> None:
+	"""Delete gaps that ended so many days ago and are recovered or accepted; what somebody must look at stays."""
+	before = datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(days=days)
+	gap, fetch = frappe.qb.DocType("Access Event Gap"), frappe.qb.DocType("Hikvision History Fetch")
+	over = gap.state.isin([GapState.RECOVERED.value, GapState.ACCEPTED.value])
+	while names := (
+		frappe.qb.from_(gap)
+		.select(gap.name)
+		.where(over & (gap.until_utc < before))
+		.limit(BATCH)
+		.run(pluck=True)
+	):
+		frappe.qb.update(fetch).set(fetch.gap, NullValue()).where(fetch.gap.isin(names)).run()
+		frappe.db.delete("Access Event Gap", {"name": ["in", names]})
+		frappe.db.commit()  # nosemgrep: one small transaction per batch is the point
 
 
 def _oldest(before: datetime, batch: int) -> list[str]:

@@ -6,6 +6,7 @@ All of it is best effort. The ledger is the queue; a signal that is lost costs t
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import frappe
 import redis
@@ -14,11 +15,13 @@ from frappe.utils.background_jobs import is_job_enqueued
 WAKE_KEY = "hikvision_drain_wake"
 ALIVE_KEY = "hikvision_drain_alive"
 ENQUEUED_KEY = "hikvision_drain_enqueued"
+KEEPER_KEY = "hikvision_keeper_due"
 DRAIN_JOB = "hikvision_frappe.attendance.loop.work_off"
 DRAIN_JOB_ID = "hikvision_drain"
 
 MOST_NOTES = 100  # that nobody takes
 ALIVE_SECONDS = 10  # a drain says at least this often that it lives
+KEEPER_SECONDS = 60
 ENQUEUE_SECONDS = 3  # at most one job in this time
 
 REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
@@ -52,6 +55,29 @@ def wait_for_wake(seconds: float) -> bool:
 def say_alive() -> None:
 	"""A drain that listens for wakes must call this, or wait_for_wake, every ALIVE_SECONDS. May raise RedisError."""
 	frappe.cache.setex(_key(ALIVE_KEY), ALIVE_SECONDS, b"1")
+
+
+def drain_lives() -> bool:
+	"""Whether a drain said within ALIVE_SECONDS that it lives; False when Redis cannot say."""
+	try:
+		return bool(frappe.cache.exists(ALIVE_KEY))
+	except REDIS_TROUBLE:
+		return False
+
+
+def wake_keeper() -> None:
+	"""Have the drain that lives look after gaps and watermarks at once; never raises."""
+	with suppress(*REDIS_TROUBLE):
+		frappe.cache.setex(_key(KEEPER_KEY), KEEPER_SECONDS, b"1")
+		frappe.cache.lpush(WAKE_KEY, b"1")
+
+
+def keeper_is_due() -> bool:
+	"""Whether somebody woke the keeper since the last time this was asked."""
+	try:
+		return bool(frappe.cache.delete(_key(KEEPER_KEY)))
+	except REDIS_TROUBLE:
+		return False
 
 
 def enqueue_drain() -> None:

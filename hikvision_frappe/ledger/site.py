@@ -6,7 +6,7 @@ REPEATABLE READ would otherwise never show a changed setting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import wraps
@@ -20,7 +20,7 @@ from frappe.utils.password import get_decrypted_password, get_encryption_key
 from hikvision_frappe.core.clock import at_site
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.address import DeviceAddress
-from hikvision_frappe.ledger import intake
+from hikvision_frappe.ledger import contacts, history, intake
 from hikvision_frappe.ledger.addresses import device_address
 from hikvision_frappe.ledger.database_errors import (
 	ANY_ERROR,
@@ -28,13 +28,21 @@ from hikvision_frappe.ledger.database_errors import (
 	INTERNAL_ERROR,
 	OPERATIONAL_ERROR,
 )
-from hikvision_frappe.ledger.devices import CONFIG_FIELDS, config_revision, networks_of
+from hikvision_frappe.ledger.devices import (
+	CONFIG_FIELDS,
+	config_revision,
+	history_minutes,
+	networks_of,
+	reads_history,
+)
 from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
 from hikvision_frappe.listener.site import (
 	ConnectionState,
 	Delivery,
 	DeviceConfig,
 	DeviceReport,
+	HistoryReport,
+	HistoryTask,
 	IngestMode,
 	ListenerReport,
 	SiteUnavailable,
@@ -88,11 +96,16 @@ def is_passing(error: Exception) -> bool:
 
 
 class FrappeSite:
-	"""Implements ``listener.site.Site``; see there for what each method promises."""
+	"""Implements ``listener.site.Site``; see there for what each method promises.
 
-	def __init__(self, site: str, sites_path: str = ".") -> None:
+	only: the devices to lease and to speak of, for one who reads a history and ends; None for all.
+	"""
+
+	def __init__(self, site: str, sites_path: str = ".", only: Iterable[str] | None = None) -> None:
 		self.site = site
 		self.sites_path = sites_path
+		self._only = None if only is None else sorted(only)
+		self._reader = ""  # in whose name readings of history were leased
 		self._connected = False
 		# By device: when its document was modified, and the address with the password decrypted then.
 		self._addresses: dict[str, tuple[str, DeviceAddress]] = {}
@@ -121,10 +134,11 @@ class FrappeSite:
 	@transaction
 	def devices(self, listener: str, lease_seconds: float) -> Sequence[DeviceConfig]:
 		now = datetime.now(timezone.utc).replace(tzinfo=None)
-		lease_streams(listener, now, now + timedelta(seconds=lease_seconds))
+		lease_devices(listener, now, now + timedelta(seconds=lease_seconds), self._only)
+		only = {} if self._only is None else {"name": ["in", self._only]}
 		rows = frappe.get_all(
 			"Hikvision Device",
-			filters={"enabled": 1},
+			filters={"enabled": 1, **only},
 			fields=["name", "modified", "leased_by", "connection_state", "last_error", *CONFIG_FIELDS],
 		)
 		self._stored_serials = {row.name: row.serial_number or "" for row in rows}
@@ -141,7 +155,9 @@ class FrappeSite:
 			return None
 
 	def _config(self, row: Any, listener: str) -> DeviceConfig:
-		address = self._address(row)
+		address, has_history = self._address(row), reads_history(row)
+		if row.mode == "Push" and not address.password:
+			has_history = False  # what it pushes is taken all the same
 		return DeviceConfig(
 			key=row.name,
 			title=row.title,
@@ -153,6 +169,8 @@ class FrappeSite:
 			push_secret_hash=row.push_secret_hash or "",
 			networks=networks_of(row.source_networks),
 			serial_number=row.serial_number or "",
+			history=has_history,
+			history_seconds=history_minutes(row) * 60.0 if has_history else 0.0,
 		)
 
 	def _revision(self, row: Any, password: str) -> str:
@@ -181,12 +199,21 @@ class FrappeSite:
 			return
 		zone = ZoneInfo(frappe.utils.get_system_timezone())
 		claims: dict[str, str] = {}
+		heard = self._heard(changed, zone)
 		updates = {
-			each.device: state_values(each, zone) | self._identity_values(each, claims) for each in changed
+			each.device: state_values(each, zone)
+			| self._identity_values(each, claims)
+			| heard.get(each.device, {})
+			for each in changed
 		}
 		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
 		self._announce(changed)
 		self._reported.update({each.device: each for each in changed})
+
+	def _heard(self, changed: Sequence[DeviceReport], zone: ZoneInfo) -> dict[str, dict[str, Any]]:
+		"""The columns that say until when devices were heard; opens the gaps between contacts."""
+		told = {each.device: each.contact for each in changed if each.contact}
+		return contacts.join(contacts.lock(told), told, zone) if told else {}
 
 	def _identity_values(self, report: DeviceReport, claims: dict[str, str]) -> dict[str, Any]:
 		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice.
@@ -240,6 +267,15 @@ class FrappeSite:
 				)
 
 	@transaction
+	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		self._reader = listener
+		return history.lend(listener, lease_seconds)
+
+	@transaction
+	def report_history(self, report: HistoryReport) -> bool:
+		return history.note(report, self._reader)
+
+	@transaction
 	def release(self, listener: str) -> None:
 		device = frappe.qb.DocType("Hikvision Device")
 		(
@@ -248,6 +284,7 @@ class FrappeSite:
 			.set(device.leased_until, None)
 			.where(device.leased_by == listener)
 		).run()
+		history.release(listener)
 		forget_listener(listener)
 
 	def close(self) -> None:
@@ -256,12 +293,15 @@ class FrappeSite:
 
 
 def _password(row: Any) -> str:
-	"""The password to log in with; a device that pushes is not logged in to."""
-	if row.mode != "Stream":
+	"""The password to log in with; a device that only pushes is not logged in to."""
+	if row.mode != "Stream" and not reads_history(row):
 		return ""
 	try:
 		return get_decrypted_password("Hikvision Device", row.name, raise_exception=False) or ""
 	except frappe.ValidationError:
+		if row.mode == "Push":
+			frappe.clear_messages()
+			return ""
 		raise PasswordUnreadable(
 			_("The stored password cannot be read with this site's encryption key. Enter it again.")
 		) from None
@@ -280,21 +320,25 @@ def _say_unusable(row: Any, error: Exception) -> None:
 		frappe.db.set_value("Hikvision Device", row.name, values, update_modified=False)
 
 
-def lease_streams(listener: str, now: datetime, until: datetime) -> None:
-	"""Take every enabled streaming device that nobody holds, renew those held; one atomic statement."""
+def lease_devices(listener: str, now: datetime, until: datetime, only: Sequence[str] | None = None) -> None:
+	"""Take every enabled device that is logged in to and that nobody holds, renew those held; one atomic statement."""
 	device = frappe.qb.DocType("Hikvision Device")
-	(
+	is_logged_in_to = device.mode.isin(["Stream", "History"]) | (device.history == 1)
+	query = (
 		frappe.qb.update(device)
 		.set(device.leased_by, listener)
 		.set(device.leased_until, until)
-		.where((device.enabled == 1) & (device.mode == "Stream"))
+		.where((device.enabled == 1) & is_logged_in_to)
 		.where(
 			(device.leased_by == listener)
 			| device.leased_by.isnull()
 			| (device.leased_by == "")
 			| (device.leased_until < now)
 		)
-	).run()
+	)
+	if only is not None:
+		query = query.where(device.name.isin(only or [""]))
+	query.run()
 
 
 def state_values(report: DeviceReport, zone: ZoneInfo) -> dict[str, Any]:

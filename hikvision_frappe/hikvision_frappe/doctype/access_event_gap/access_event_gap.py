@@ -5,11 +5,16 @@ from __future__ import annotations
 import frappe
 from frappe.model.document import Document
 
+from hikvision_frappe.ledger.retention import clear_gaps
+
 INDEXES = (("device", "state"), ("state", "since"))
 
 
 class AccessEventGap(Document):
-	pass
+	@staticmethod
+	def clear_old_logs(days: int = 400) -> None:
+		"""What Log Settings calls every night: forget gaps that were over so many days ago."""
+		clear_gaps(days)
 
 
 def on_doctype_update() -> None:

@@ -1,0 +1,520 @@
+"""The keeper: what may be missing, what is done about it, and until when each device is complete.
+
+``tend`` looks at the whole site: a number of statements that does not grow with the devices, and a few for each gap
+that something has happened to. One process at a time does it. It may be killed anywhere: everything is derived anew
+from the ledger, the contacts and the readings.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import frappe
+from frappe.query_builder.functions import Count, Min
+from frappe.utils import get_datetime
+
+from hikvision_frappe.core.clock import everything_before, moment_of
+from hikvision_frappe.core.event import Source, TimeQuality
+from hikvision_frappe.core.gaps import (
+	CONTACT_TOLERANCE,
+	UNSETTLED,
+	Break,
+	Cause,
+	Contact,
+	Evidence,
+	Gap,
+	GapReason,
+	GapState,
+	HistoryAnswer,
+	judge,
+)
+from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch
+from hikvision_frappe.core.states import EventState
+from hikvision_frappe.core.watermark import Coverage, watermark
+from hikvision_frappe.ledger import beats, contacts, epochs, gaps, history
+from hikvision_frappe.ledger.alone import alone
+from hikvision_frappe.ledger.devices import history_minutes, reads_history
+from hikvision_frappe.ledger.instants import aware, certainly_after, naive, site_zone, utc_now
+
+LOCK_NAME = "hikvision_keeper"
+# Passes that hold their device's watermark back until they are worked off, matched or set aside.
+HOLDING = (EventState.NEW, EventState.UNMATCHED, EventState.FAILED, EventState.AMBIGUOUS_HOUR)
+RESTARTS = ((2, 1024), (3, 123))  # power on, restarted from afar
+MOST_NOTICES = 100  # in one round: each takes as long as the Notifications on it
+_DEVICE_FIELDS = (
+	"name",
+	"mode",
+	"host",
+	"history",
+	"history_minutes",
+	"history_supported",
+	"clock_offset",
+	"proven_until_utc",
+	"complete_until_utc",
+	"held_by",
+	"held_by_gap",
+	"modified",
+	"creation",
+	*contacts.FIELDS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperSettings:
+	"""How patient the keeper is.
+
+	unheard: a device that was heard and is no more has an outage after so long. fetch_after: rows may still arrive by
+	themselves before history is asked. patience: the same for devices without history. overlap: a periodic reading
+	begins so long before the end of the last one. readings: under way for the gaps of one device at a time.
+	"""
+
+	unheard: timedelta = timedelta(minutes=2)
+	fetch_after: timedelta = timedelta(seconds=5)
+	patience: timedelta = timedelta(minutes=10)
+	overlap: timedelta = timedelta(minutes=2)
+	readings: int = 5
+
+
+DEFAULT = KeeperSettings()
+
+
+@dataclass(slots=True)
+class _Device:
+	"""One enabled device. limit: unheard for longer is an outage."""
+
+	row: Any
+	contact: Contact | None
+	limit: timedelta
+	epochs: list[SerialEpoch]
+	gaps: list[Gap] = field(default_factory=list)
+
+	@property
+	def name(self) -> str:
+		return str(self.row.name)
+
+	@property
+	def offset(self) -> timedelta:
+		"""Our clock minus the device's."""
+		return timedelta(seconds=self.row.clock_offset or 0)
+
+	@property
+	def history(self) -> bool:
+		return reads_history(self.row) and self.row.history_supported != "No"
+
+	@property
+	def latest(self) -> SerialEpoch | None:
+		"""The run of numbers it counts in now; None while no record had a number."""
+		numbered = [epoch for epoch in self.epochs if epoch.highest]
+		return numbered[-1] if numbered else None
+
+
+def tend(settings: KeeperSettings = DEFAULT, *, notice_outages: bool = True) -> bool:
+	"""One round on the connected site, as the session's user; False when another process is at it.
+
+	notice_outages: False while it is not certain that listeners could report lately. Commits as it goes; raises what
+	the database raises, with nothing half done.
+	"""
+	frappe.db.rollback()
+	with alone(LOCK_NAME) as is_alone:
+		if is_alone:
+			_Round(settings).run(notice_outages)
+	return is_alone
+
+
+class _Round:
+	"""What one look at the site sees, and does about it."""
+
+	def __init__(self, settings: KeeperSettings) -> None:
+		self.settings = settings
+		self.zone: ZoneInfo = site_zone()
+		self.now = utc_now()
+		self.devices = self._read_devices()
+		self.changed: set[str] = set()
+
+	def run(self, notice_outages: bool) -> None:
+		self._tend_outages(notice_outages)
+		self._tend_gaps()
+		self._queue_periodic()
+		self._move_watermarks()
+		for device in sorted(self.changed):
+			gaps.changed(device)
+		frappe.db.commit()  # nosemgrep: the round's last transaction
+
+	def _read_devices(self) -> dict[str, _Device]:
+		rows = frappe.get_all("Hikvision Device", filters={"enabled": 1}, fields=list(_DEVICE_FIELDS))
+		pushing = [row.name for row in rows if row.mode == "Push" and row.heard_until_utc]
+		limits = beats.limits(pushing)
+		known = epochs.read()
+		devices = {
+			row.name: _Device(
+				row,
+				contacts.contact_of(row),
+				limits.get(row.name, self.settings.unheard),
+				known.get(row.name, []),
+			)
+			for row in rows
+		}
+		for gap in gaps.unresolved():
+			if gap.device in devices:
+				devices[gap.device].gaps.append(gap)
+		return devices
+
+	# Outages: the only gaps whose beginning and end people are told of.
+
+	def _tend_outages(self, notice_outages: bool) -> None:
+		notices = 0
+		for device in self.devices.values():
+			going_on = [gap for gap in device.gaps if gap.is_going_on]
+			changes = [self._end_of(gap, device) for gap in going_on]
+			if not going_on and notice_outages and self._is_unheard(device):
+				changes = [self._outage(device)]
+			for change in filter(None, changes):
+				if notices == MOST_NOTICES:
+					return
+				notices += self._tell(change, device)
+
+	def _is_unheard(self, device: _Device) -> bool:
+		"""Whether nobody hears a device that should be heard; what is only read now and then is not."""
+		if device.contact is None or device.row.mode == "History":
+			return False
+		return self.now - device.contact.until > device.limit
+
+	def _outage(self, device: _Device) -> Gap:
+		assert device.contact
+		latest = device.latest
+		unheard = Break(device.contact.until, self.now, Cause.SILENCE)
+		epoch, after = (latest.number, latest.highest) if latest else (None, None)
+		gap = gaps.gap_of_break(device.name, unheard, epoch, after, self.now)
+		return replace(gap, until=None, reason=GapReason.GOING_ON)
+
+	def _end_of(self, gap: Gap, device: _Device) -> Gap | None:
+		"""The outage as it ended, or begins later than it seemed; None while it goes on as it is."""
+		contact = device.contact
+		if device.row.mode == "History":  # what it is from now on is known by reading it
+			return replace(gap, until=self.now, reason=GapReason.AWAITING_HISTORY)
+		if contact is None or contact.until <= gap.since:
+			return None
+		if contact.since > gap.since + CONTACT_TOLERANCE:
+			return replace(gap, until=contact.since, cause=contact.reason, reason=GapReason.AWAITING_RECORD)
+		if self.now - contact.until > device.limit:
+			return replace(gap, since=contact.until)
+		return gaps.as_recovered(gap)
+
+	def _tell(self, change: Gap, device: _Device) -> bool:
+		"""Write the beginning or the end of an outage; whether it was written."""
+		is_new = all(gap.name != change.name for gap in device.gaps)
+		if is_new and not self._is_still_unheard(change):
+			return False
+		write = gaps.insert_document if is_new else gaps.save_document
+		gaps.tell(lambda: write(change, self.zone))
+		device.gaps = [gap for gap in device.gaps if gap.name != change.name]
+		if change.state is not GapState.RECOVERED:
+			device.gaps.append(change)
+		self.changed.add(device.name)
+		return True
+
+	def _is_still_unheard(self, outage: Gap) -> bool:
+		"""The device's row is locked until the outage is written, so that its contact cannot come between."""
+		heard = contacts.lock([outage.device]).get(outage.device)
+		if heard and heard.contact and heard.contact.until <= outage.since:
+			exists = frappe.db.exists(gaps.DOCTYPE, outage.name)
+			if not exists:
+				return True
+		frappe.db.rollback()
+		return False
+
+	# Gaps.
+
+	def _tend_gaps(self) -> None:
+		waiting = [gap for device in self.devices.values() for gap in device.gaps if not gap.is_going_on]
+		if not waiting:
+			return
+		evidence = self._evidence(waiting)
+		judged = {gap.name: judge(gap, evidence[gap.name], self.now) for gap in waiting}
+		asked = self._queue_for_gaps(waiting, judged, evidence)
+		judged |= asked
+		absorbed = self._absorb(judged)
+		changes = [
+			judged[gap.name] for gap in waiting if judged[gap.name] != gap and gap.name not in absorbed
+		]
+		before = {gap.name: gap for gap in waiting}
+		alarming = [
+			gap
+			for gap in changes
+			if gap.state is GapState.UNRECOVERABLE and before[gap.name].state is not GapState.UNRECOVERABLE
+		]
+		gaps.update([gap for gap in changes if gap not in alarming], self.zone)
+		gaps.delete(absorbed)
+		frappe.db.commit()  # nosemgrep: the judgements are one transaction, each notice is its own
+		for gap in alarming[:MOST_NOTICES]:
+			gaps.tell(lambda gap=gap: gaps.save_document(gap, self.zone, alerted=1))  # type: ignore[misc]
+		self.changed |= {gap.device for gap in changes}
+		for device in self.devices.values():
+			device.gaps = [judged.get(gap.name, gap) for gap in device.gaps if gap.name not in absorbed]
+
+	def _evidence(self, waiting: Sequence[Gap]) -> dict[str, Evidence]:
+		answers = history.answers(
+			waiting, {name: device.latest.number for name, device in self.devices.items() if device.latest}
+		)
+		self.answers = answers
+		bounds = {gap.name: self._bound(gap) for gap in waiting}
+		ranged = {gap.name: _range(gap, bounds[gap.name][0]) for gap in waiting}
+		present = _present({gap.name: (gap, *ends) for gap in waiting if (ends := ranged[gap.name])})
+		rebooted = self._rebooted(waiting)
+		evidence = {}
+		for gap in waiting:
+			device = self.devices[gap.device]
+			bound, restarted = bounds[gap.name]
+			answer = answers.get(gap.name, history.Answer())
+			evidence[gap.name] = Evidence(
+				present=present.get(gap.name, 0),
+				bound=bound,
+				restarted=restarted,
+				numbered=device.latest is not None or not any(epoch.unnumbered for epoch in device.epochs),
+				history=device.history,
+				answer=answer.answer,
+				told=answer.told,
+				history_numbered=answer.numbered,
+				rebooted=gap.name in rebooted,
+				patience=self.settings.patience,
+			)
+		return evidence
+
+	def _bound(self, gap: Gap) -> tuple[int | None, bool]:
+		"""The number that ends a gap without a range; or whether the count began anew, so that there is none.
+
+		Asks the ledger only where the device has made records since the gap began.
+		"""
+		device = self.devices[gap.device]
+		if gap.first_serial is not None or gap.until is None:
+			return None, False
+		epoch, after = gap.epoch or 1, gap.after_serial or 0
+		latest = device.latest
+		if latest is None or (latest.number, latest.highest) <= (epoch, after):
+			return None, False
+		bound, later = self._made_after(gap, device, epoch, after)
+		if bound is not None or not later:
+			return bound, False
+		highest = next((each.highest for each in device.epochs if each.number == epoch), 0)
+		return (SERIAL_LIMIT + 1, False) if highest == SERIAL_LIMIT else (None, True)
+
+	def _made_after(self, gap: Gap, device: _Device, epoch: int, after: int) -> tuple[int | None, bool]:
+		"""The lowest number above ``after`` on a record that was made after the gap; whether there are later counts."""
+		assert gap.until
+		event = frappe.qb.DocType("Access Event")
+		told_live = (
+			(event.source == Source.STREAM.value)
+			& (event.live == "Yes")
+			& (event.received_at >= certainly_after(gap.until, self.zone))
+		)
+		later = (event.time_quality != TimeQuality.IMPLAUSIBLE.value) & (
+			event.occurred_at_utc > naive(gap.until + CONTACT_TOLERANCE - device.offset)
+		)
+		query = (
+			frappe.qb.from_(event)
+			.select(Min(event.serial_no))
+			.where((event.device == gap.device) & (told_live | later))
+		)
+		((bound,),) = query.where((event.epoch == epoch) & (event.serial_no > after)).run()
+		if bound is not None or device.latest is None or device.latest.number == epoch:
+			return bound, False
+		((found,),) = query.where(event.epoch > epoch).run()
+		return None, found is not None
+
+	def _rebooted(self, waiting: Iterable[Gap]) -> set[str]:
+		"""Gaps in which a device wrote that it had restarted; one statement."""
+		asked = [gap for gap in waiting if gap.until and gap.cause in (Cause.RECONNECT, Cause.SILENCE)]
+		if not asked:
+			return set()
+		event, gap = frappe.qb.DocType("Access Event"), frappe.qb.DocType(gaps.DOCTYPE)
+		widest = max(abs(self.devices[each.device].offset) for each in asked)
+		rows = (
+			frappe.qb.from_(gap)
+			.join(event)
+			.on(event.device == gap.device)
+			.select(gap.name, event.occurred_at_utc, event.major, event.minor)
+			.where(gap.name.isin([each.name for each in asked]))
+			.where(event.occurred_at_utc >= naive(min(each.since for each in asked) - widest))
+			.where(event.occurred_at_utc <= naive(max(each.until or self.now for each in asked) + widest))
+			.where(event.kind == "other")
+			.where(event.major.isin([major for major, _minor in RESTARTS]))
+			.where(event.minor.isin([minor for _major, minor in RESTARTS]))
+			.run()
+		)
+		by_name = {each.name: each for each in asked}
+		return {
+			name
+			for name, moment, major, minor in rows
+			if (major, minor) in RESTARTS and self._lies_in(by_name[name], aware(moment))
+		}
+
+	def _lies_in(self, gap: Gap, moment: datetime) -> bool:
+		ours = moment + self.devices[gap.device].offset
+		return gap.since - CONTACT_TOLERANCE <= ours <= (gap.until or self.now) + CONTACT_TOLERANCE
+
+	def _absorb(self, judged: Mapping[str, Gap]) -> set[str]:
+		"""Jumps that a break turned out to have caused: the break says the same, and more."""
+		breaks = defaultdict(list)
+		for gap in judged.values():
+			if gap.cause is not Cause.SERIAL_JUMP and gap.missing:
+				breaks[(gap.device, gap.epoch)].append(gap)
+		return {
+			gap.name
+			for gap in judged.values()
+			if gap.cause is Cause.SERIAL_JUMP
+			and any(_contains(each, gap) for each in breaks[(gap.device, gap.epoch)])
+		}
+
+	# Readings.
+
+	def _queue_for_gaps(
+		self, waiting: Sequence[Gap], judged: Mapping[str, Gap], evidence: Mapping[str, Evidence]
+	) -> dict[str, Gap]:
+		"""Have the histories read for what is still missing; the gaps that wait for it, as they are then."""
+		under_way: dict[str, int] = defaultdict(int)
+		for each in waiting:
+			under_way[each.device] += evidence[each.name].answer is HistoryAnswer.RUNNING
+		asked: dict[str, Gap] = {}
+		readings = []
+		for gap in (judged[each.name] for each in waiting):
+			device = self.devices[gap.device]
+			if under_way[gap.device] >= self.settings.readings or not self._may_ask(gap, device):
+				continue
+			under_way[gap.device] += 1
+			by_number = gap.expected is not None and bool(device.latest and device.latest.number == gap.epoch)
+			readings.append(history.queue_for_gap(gap, self.zone, by_number))
+			running = replace(evidence[gap.name], answer=HistoryAnswer.RUNNING)
+			asked[gap.name] = judge(gap, running, self.now)
+		history.insert(readings, self.zone)
+		return asked
+
+	def _may_ask(self, gap: Gap, device: _Device) -> bool:
+		if gap.state not in UNSETTLED or not device.history:
+			return False
+		if self.now - gap.noticed_at < self.settings.fetch_after:
+			return False
+		answer = self.answers.get(gap.name, history.Answer())
+		if answer.answer is HistoryAnswer.NONE:
+			return True
+		# A person was needed, and has been at the device since.
+		return answer.failed_at is not None and get_datetime(device.row.modified) > answer.failed_at
+
+	def _queue_periodic(self) -> None:
+		"""Have histories read again that are read every so often, from where they were proven."""
+		wanted = {
+			name: timedelta(minutes=minutes)
+			for name, device in self.devices.items()
+			if (minutes := history_minutes(device.row)) and device.history
+		}
+		if not wanted:
+			return
+		newest, under_way = history.last_periodic(wanted)
+		readings = []
+		for name in sorted(wanted.keys() - under_way):
+			last = newest.get(name)
+			if last is None or self.now - last >= wanted[name]:
+				since = self._reading_begins(self.devices[name])
+				readings.append(history.queue_periodic(name, since, self.now, self.zone))
+		history.insert(readings, self.zone)
+		frappe.db.commit()  # nosemgrep: readings may begin before the round is over
+
+	def _reading_begins(self, device: _Device) -> datetime:
+		"""Where the last proven reading ended; the first one begins when the device was entered."""
+		proven = aware(device.row.proven_until_utc)
+		if proven:
+			return proven - self.settings.overlap
+		entered = moment_of(get_datetime(device.row.creation), self.zone) or self.now
+		return min(entered, self.now - self.settings.overlap)
+
+	# Watermarks.
+
+	def _move_watermarks(self) -> None:
+		waiting = waiting_since()
+		updates = {}
+		for name, device in self.devices.items():
+			values = self._watermark(device, waiting.get(name))
+			if any(device.row[column] != value for column, value in values.items()):
+				if values["complete_until_utc"]:
+					complete = aware(values["complete_until_utc"])
+					values["complete_until"] = everything_before(complete, self.zone)
+				updates[name] = values
+				self.changed.add(name)
+		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
+
+	def _watermark(self, device: _Device, waiting: datetime | None) -> dict[str, Any]:
+		row = device.row
+		latest = device.latest
+		tells_by_numbers = row.mode == "Push" and device.contact is None and latest is not None
+		coverage = Coverage(
+			device=device.name,
+			heard_until=device.contact.until if device.contact else None,
+			proven_until=aware(row.proven_until_utc),
+			recorded_until=latest.highest_at if tells_by_numbers and latest else None,
+			waiting_since=waiting,
+			clock_offset=row.clock_offset or 0.0,
+		)
+		mark = watermark(coverage, device.gaps, aware(row.complete_until_utc))
+		moment = mark.moment.replace(microsecond=0) if mark.moment else None
+		return {
+			"complete_until_utc": naive(moment),
+			"held_by": mark.held_by.value,
+			"held_by_gap": mark.gap or None,
+		}
+
+
+def _range(gap: Gap, bound: int | None) -> tuple[int, int] | None:
+	"""The numbers of a gap, known before or by its bound now."""
+	if gap.first_serial is not None and gap.last_serial is not None:
+		first, last = gap.first_serial, gap.last_serial
+	elif bound is not None and gap.after_serial is not None:
+		first, last = gap.after_serial + 1, bound - 1
+	else:
+		return None
+	return (first, last) if last >= first else None
+
+
+def _contains(outer: Gap, inner: Gap) -> bool:
+	if None in (outer.first_serial, outer.last_serial, inner.first_serial, inner.last_serial):
+		return False
+	return outer.first_serial <= inner.first_serial and inner.last_serial <= outer.last_serial  # type: ignore[operator]
+
+
+def _present(ranges: Mapping[str, tuple[Gap, int, int]], chunk: int = 100) -> dict[str, int]:
+	"""How many rows of the ledger each range holds; one statement for every hundred ranges."""
+	found: dict[str, int] = {}
+	names = sorted(ranges)
+	for start in range(0, len(names), chunk):
+		counts = [_count(*ranges[name], name) for name in names[start : start + chunk]]
+		union = counts[0]
+		for query in counts[1:]:
+			union = union.union_all(query)
+		found.update(union.run())
+	return found
+
+
+def _count(gap: Gap, first: int, last: int, name: str) -> Any:
+	event = frappe.qb.DocType("Access Event")
+	return (
+		frappe.qb.from_(event)
+		.select(frappe.qb.terms.ValueWrapper(name), Count("*"))
+		.where((event.device == gap.device) & (event.epoch == gap.epoch))
+		.where(event.serial_no[first:last])
+	)
+
+
+def waiting_since() -> dict[str, datetime]:
+	"""The oldest pass of each device that is not worked off or not matched; UTC by the device's clock."""
+	event = frappe.qb.DocType("Access Event")
+	rows = (
+		frappe.qb.from_(event)
+		.select(event.device, Min(event.occurred_at_utc))
+		.where(event.state.isin([state.value for state in HOLDING]))
+		.groupby(event.device)
+		.run()
+	)
+	return {device: moment.replace(tzinfo=timezone.utc) for device, moment in rows}
