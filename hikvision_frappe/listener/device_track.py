@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.messages import Heartbeat, Message
+from hikvision_frappe.listener.contact import DeviceContact
 from hikvision_frappe.listener.site import ConnectionState, DeviceIdentityReport, DeviceReport
 from hikvision_frappe.listener.spool import Spool
 
@@ -21,7 +22,7 @@ def utc_now() -> datetime:
 
 @dataclass(slots=True)
 class DeviceTrack:
-	"""The state of one device as it changes; ``report()`` is a picture of it. Instants are UTC.
+	"""The state of one device as it changes; ``report`` is a picture of it. Instants are UTC.
 
 	malformed: messages that could not be understood. refused: pushes that were turned away after the token.
 	"""
@@ -42,6 +43,7 @@ class DeviceTrack:
 	refused: int = 0
 	clock_offset: float | None = None
 	identity: DeviceIdentityReport | None = None
+	contact: DeviceContact = field(default_factory=DeviceContact)
 	stopped_revision: str = ""  # of the configuration with which it stopped; the same one is not tried again
 	_lock: tuple[str, datetime] | None = None
 
@@ -79,7 +81,8 @@ class DeviceTrack:
 		self.enter(ConnectionState.WAITING)
 		self.error = ""
 
-	def report(self) -> DeviceReport:
+	def report(self, settled: int) -> DeviceReport:
+		"""The picture now. settled: ``Intake.settled``, on which it depends what may be said of the contact."""
 		return DeviceReport(
 			device=self.device,
 			state=self.state,
@@ -93,6 +96,7 @@ class DeviceTrack:
 			events=self.events,
 			clock_offset=self.clock_offset,
 			identity=self.identity,
+			contact=self.contact.told(settled),
 		)
 
 
@@ -103,14 +107,23 @@ class Intake:
 		self.spool = spool
 		self.recent: deque[AccessEvent] = deque(maxlen=RECENT_EVENTS)
 
-	async def store(self, track: DeviceTrack, messages: Sequence[Message]) -> None:
-		"""Return once every access event among the messages is on disk.
+	@property
+	def settled(self) -> int:
+		"""How many of the events that the spool ever took have left it for the site; negative while some wait that it
+		held before this process. They leave in the order of their coming."""
+		return self.spool.counts.appended - self.spool.depth
+
+	async def store(self, track: DeviceTrack, messages: Sequence[Message]) -> int | None:
+		"""Return once every access event among the messages is on disk: with the number of events that must be
+		``settled`` until the site has these, None when there are none.
 
 		Raises SpoolUnavailable; nothing is counted then and the sender must not be told that we have it.
 		"""
 		events = [message for message in messages if isinstance(message, AccessEvent)]
+		mark = None
 		if events:
 			await self.spool.append(events)
+			mark = self.spool.counts.appended
 			self.recent.extend(events)
 			track.events += len(events)
 			track.last_event = events[-1].received_at
@@ -118,3 +131,4 @@ class Intake:
 			if isinstance(message, Heartbeat):
 				track.heartbeats += 1
 				track.last_heartbeat = message.received_at
+		return mark

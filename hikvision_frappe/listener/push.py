@@ -22,9 +22,11 @@ from aiohttp import web
 
 from hikvision_frappe.core.event import Source
 from hikvision_frappe.isapi.acknowledgement import acknowledgement
+from hikvision_frappe.isapi.messages import Heartbeat
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
+from hikvision_frappe.listener.contact import DeviceContact
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
-from hikvision_frappe.listener.site import ConnectionState, DeviceConfig
+from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, IngestMode
 from hikvision_frappe.listener.spool import SpoolUnavailable
 
 logger = logging.getLogger("hikvision.push")
@@ -86,6 +88,11 @@ class PushDevice:
 	networks: tuple[IPv4Network | IPv6Network, ...]
 	bucket: TokenBucket
 	reading: int = 0
+
+	@property
+	def contact(self) -> DeviceContact | None:
+		"""What its pushes prove; None for a device of which another way tells when it was heard."""
+		return self.track.contact if self.config.mode is IngestMode.PUSH else None
 
 
 @dataclass(slots=True)
@@ -168,13 +175,21 @@ class PushServer:
 
 	async def _receive(self, request: web.BaseRequest) -> web.Response:
 		device = self._authenticate(request.path)
+		contact, began = device.contact, utc_now()
+		if contact:
+			contact.push_began(began)
 		try:
 			self._admit(device, request)
 			body = await self._read(device, request)
-			await self._store(device, request, body)
-		except Refusal as refusal:
-			_note_refusal(device, refusal)
+			mark, heartbeat = await self._store(device, request, body)
+		except BaseException as error:
+			if contact:
+				contact.push_refused(began)
+			if isinstance(error, Refusal):
+				_note_refusal(device, error)
 			raise
+		if contact:
+			contact.push_stored(began, mark, heartbeat=heartbeat)
 		self.counts.accepted += 1
 		return _ok(body)
 
@@ -244,7 +259,10 @@ class PushServer:
 			self._held_bytes -= len(body)
 		return bytes(body)
 
-	async def _store(self, device: PushDevice, request: web.BaseRequest, body: bytes) -> None:
+	async def _store(
+		self, device: PushDevice, request: web.BaseRequest, body: bytes
+	) -> tuple[int | None, bool]:
+		"""The mark of its events in the spool, and whether it was a heartbeat."""
 		content_type = request.headers.get("Content-Type", "")
 		if device.context is None:
 			raise Refusal(503, f"There is no time zone {device.config.address.zone!r}. Correct it.")
@@ -254,11 +272,12 @@ class PushServer:
 			device.track.malformed += 1
 			raise Refusal(400, "A push could not be understood.") from None
 		try:
-			await self._intake.store(device.track, messages)
+			mark = await self._intake.store(device.track, messages)
 		except SpoolUnavailable as unavailable:
 			raise Refusal(503, str(unavailable)) from None
 		if device.track.state is ConnectionState.WAITING:
 			device.track.enter(ConnectionState.CONNECTED)
+		return mark, any(isinstance(message, Heartbeat) for message in messages)
 
 	# Connections.
 

@@ -15,12 +15,13 @@ logger = logging.getLogger("hikvision.stream")
 class RefusedLogins:
 	"""By device: the revision of the configuration that was refused, and why in words. Holds no secret.
 
-	A file that cannot be read or written costs one more try after a restart, and nothing else.
+	A file that cannot be read or written costs one more try after a restart, and nothing else. path: None keeps them
+	in memory.
 	"""
 
-	def __init__(self, path: Path) -> None:
+	def __init__(self, path: Path | None) -> None:
 		self._path = path
-		self._refused = _read(path)
+		self._refused = _read(path) if path else {}
 
 	def why(self, device: str, revision: str) -> str:
 		"""Why this configuration of the device need not be tried; "" when it may be."""
@@ -43,6 +44,8 @@ class RefusedLogins:
 			self._write()
 
 	def _write(self) -> None:
+		if self._path is None:
+			return
 		beside = self._path.with_name(self._path.name + ".new")
 		try:
 			with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:

@@ -8,7 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from hikvision_frappe.core.event import AccessEvent
-from hikvision_frappe.listener.site import Delivery, DeviceConfig, ListenerReport, Site
+from hikvision_frappe.listener.site import (
+	Delivery,
+	DeviceConfig,
+	HistoryReport,
+	HistoryTask,
+	ListenerReport,
+	Site,
+)
 
 T = TypeVar("T")
 
@@ -28,6 +35,12 @@ class SiteThread:
 
 	async def report(self, report: ListenerReport) -> None:
 		await self._call(lambda: self._site.report(report))
+
+	async def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		return await self._call(lambda: self._site.history_tasks(listener, lease_seconds))
+
+	async def report_history(self, report: HistoryReport) -> bool:
+		return await self._call(lambda: self._site.report_history(report))
 
 	async def release(self, listener: str) -> None:
 		await self._call(lambda: self._site.release(listener))

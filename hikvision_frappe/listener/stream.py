@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-import aiohttp
-
-from hikvision_frappe.core.event import Source
+from hikvision_frappe.core.event import AccessEvent, Source
+from hikvision_frappe.core.gaps import Cause
 from hikvision_frappe.isapi.answers import DeviceInfo
-from hikvision_frappe.isapi.client import AlertStream, DeviceClient
+from hikvision_frappe.isapi.client import AlertStream
 from hikvision_frappe.isapi.errors import (
 	AccountLocked,
 	BadAnswer,
@@ -28,18 +27,18 @@ from hikvision_frappe.isapi.errors import (
 	Rejected,
 	SetupWrong,
 	StreamSlotTaken,
-	WrongDevice,
 )
 from hikvision_frappe.isapi.framing import Part, PartFramer
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_document
+from hikvision_frappe.listener.access import Access, identity_of, parse_context
 from hikvision_frappe.listener.backoff import full_jitter
+from hikvision_frappe.listener.contact import is_told_again
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
-from hikvision_frappe.listener.refused_logins import RefusedLogins
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
-from hikvision_frappe.listener.site import ConnectionState, DeviceConfig, DeviceIdentityReport
+from hikvision_frappe.listener.site import ConnectionState, DeviceConfig
 from hikvision_frappe.listener.spool import SpoolUnavailable
 
 logger = logging.getLogger("hikvision.stream")
@@ -67,55 +66,14 @@ class StreamSettings:
 	silence: SilenceSettings = field(default_factory=SilenceSettings)
 
 
-class Terminals:
-	"""Which hardware is entered and connected under which device: one terminal never gets two streams."""
-
-	def __init__(self) -> None:
-		self._entered: dict[str, str] = {}  # serial number: title of the device that should have it
-		self._connected: dict[str, DeviceConfig] = {}  # serial number: the device that holds its stream
-		self._claims: dict[str, str] = {}  # the same from key to serial number
-
-	def enter(self, devices: Iterable[DeviceConfig]) -> None:
-		self._entered = {device.serial_number: device.title for device in devices if device.serial_number}
-
-	def claim(self, serial_number: str, device: DeviceConfig) -> None:
-		"""Note that ``device`` is this terminal; raises WrongDevice when it should or may not be."""
-		if device.serial_number and serial_number != device.serial_number:
-			raise WrongDevice(
-				f"Another terminal answers at this address: {self._name(serial_number)}.",
-				"Correct the address; the terminal may have got a new one from DHCP. Or, if it was replaced on "
-				"purpose, test the connection and accept the new serial number.",
-			)
-		holder = self._connected.get(serial_number)
-		if holder is not None and holder.key != device.key:
-			raise WrongDevice(
-				f"This terminal is already connected as {holder.title}.",
-				"Disable one of the two devices.",
-			)
-		self.release(device)
-		self._connected[serial_number] = device
-		self._claims[device.key] = serial_number
-
-	def release(self, device: DeviceConfig) -> None:
-		serial_number = self._claims.pop(device.key, None)
-		if serial_number is not None:
-			del self._connected[serial_number]
-
-	def _name(self, serial_number: str) -> str:
-		title = self._entered.get(serial_number)
-		return f"{serial_number}, which is entered as {title}" if title else serial_number
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-	"""What all streams of a listener share. handshakes: who may log in now. refused_logins: who need not try. pulse:
-	when what they have read is parsed and stored."""
+	"""What all streams of a listener share. handshakes: who may log in now. pulse: when what they have read is parsed
+	and stored."""
 
 	intake: Intake
-	session: aiohttp.ClientSession
-	terminals: Terminals
+	access: Access
 	handshakes: Handshakes
-	refused_logins: RefusedLogins
 	pulse: Pulse
 	settings: StreamSettings
 
@@ -132,7 +90,7 @@ class DeviceStream:
 		self._track = track
 		self._around = around
 		self._settings = around.settings
-		self._client = DeviceClient(config.address, around.session)
+		self._client = around.access.client(config)
 		self._silence = Silence(around.settings.silence)
 		self._failures = 0
 		self._was_connected = False
@@ -144,8 +102,7 @@ class DeviceStream:
 			while (pause := await self._attempt()) is not None:
 				await asyncio.sleep(pause)
 		finally:
-			self._around.terminals.release(self._config)
-			await self._client.close()
+			self._around.access.terminals.release(self._config)
 
 	async def _wait_out_lock(self) -> None:
 		"""A lock outlives the configuration in which it was earned."""
@@ -173,7 +130,7 @@ class DeviceStream:
 			)
 			return self._retry(f"The listener failed with {type(error).__name__}; its log says more.")
 		finally:
-			self._around.terminals.release(self._config)
+			self._around.access.terminals.release(self._config)
 		raise AssertionError("a stream ends with an error")
 
 	def _connected_for(self, began: float) -> float:
@@ -186,7 +143,7 @@ class DeviceStream:
 		if isinstance(error, AccountLocked):
 			return self._after_lock(error)
 		if isinstance(error, LoginRefused):
-			self._around.refused_logins.remember(self._config.key, self._config.revision, str(error))
+			self._around.access.refused_logins.remember(self._config.key, self._config.revision, str(error))
 		if isinstance(error, (LoginFailed, SetupWrong, NotSupported)):
 			logger.error("device %s stopped: %s", self._config.key, error)
 			self._track.stop(self._config.revision, str(error))
@@ -226,36 +183,26 @@ class DeviceStream:
 				stream = self._client.alert_stream(read_timeout=NO_TIMEOUT)
 				chunks = await exits.enter_async_context(stream)
 			self._note_connected()
-			await self._listen(chunks, self._context(info))
+			await self._listen(chunks, parse_context(self._config, Source.STREAM, info.serial_number))
 
 	def _recognise(self, info: DeviceInfo) -> None:
 		"""Make sure that it is the device we mean, by its serial number: addresses move."""
-		serial_number = info.serial_number or info.mac_address
-		if serial_number:
-			self._around.terminals.claim(serial_number, self._config)
-		self._track.identity = DeviceIdentityReport(
-			serial_number, info.mac_address, info.model, info.firmware
-		)
+		identity = identity_of(info)
+		if identity.serial_number:
+			self._around.access.terminals.claim(identity.serial_number, self._config)
+		self._track.identity = identity
 
 	async def _compare_clocks(self) -> None:
 		"""Learn the device's clock offset; a device that does not tell its time is no reason to lose its passes."""
 		with suppress(NotSupported, Rejected, BadAnswer, NotPermitted):
 			self._track.clock_offset = (await self._client.clock()).offset_seconds
 
-	def _context(self, info: DeviceInfo) -> ParseContext:
-		address = self._config.address
-		try:
-			return ParseContext(
-				self._config.key, address.zone, address.trust_offset, Source.STREAM, info.serial_number
-			)
-		except (ValueError, KeyError):
-			raise SetupWrong(f"There is no time zone {address.zone!r}.", "Correct the device.") from None
-
 	def _note_connected(self) -> None:
 		if self._was_connected:
 			self._track.reconnects += 1
 		self._was_connected = True
 		self._track.enter(ConnectionState.CONNECTED)
+		self._track.contact.begin(utc_now())
 		self._silence.begin(asyncio.get_running_loop().time())
 		logger.info("device %s: connected", self._config.key)
 
@@ -282,22 +229,27 @@ class DeviceStream:
 		if self._paused:  # it is we who do not read
 			self._silence.excused(loop.time())
 			return
+		self._track.contact.lost(Cause.SILENCE)
 		if self._silence.is_proof:
 			raise ConnectionLost(f"Nothing was heard for {self._silence.limit:.0f} s.")
 		await self._client.device_info()
+		self._track.contact.lost(Cause.RECONNECT)  # if it is lost later, it was not by this silence
 		self._silence.probed(loop.time())
 
 	async def _read(self, chunks: AlertStream, context: ParseContext) -> None:
 		framer = PartFramer()
+		arrived = utc_now()
 		async for chunk in chunks:
+			arrived = utc_now()
 			try:
 				if len(chunk) < MUCH_BYTES:
 					await self._around.pulse.wait()
 			except asyncio.CancelledError:
-				await self._take_last(self._parts(framer, chunk + chunks.at_hand()), context)
+				arrived = utc_now()
+				await self._take_last(self._parts(framer, chunk + chunks.at_hand()), context, arrived)
 				raise
-			await self._take(self._parts(framer, chunk), context)
-		await self._take(framer.close(), context)
+			await self._take(self._parts(framer, chunk), context, arrived)
+		await self._take(framer.close(), context, arrived)
 
 	def _parts(self, framer: PartFramer, data: bytes) -> list[Part]:
 		before = framer.resyncs
@@ -305,17 +257,17 @@ class DeviceStream:
 		self._track.malformed += framer.resyncs - before
 		return parts
 
-	async def _take(self, parts: Sequence[Part], context: ParseContext) -> None:
+	async def _take(self, parts: Sequence[Part], context: ParseContext, arrived: datetime) -> None:
 		messages = self._messages(parts, context)
 		heartbeats = sum(isinstance(message, Heartbeat) for message in messages)
 		self._silence.heard(asyncio.get_running_loop().time(), heartbeats)
 		if messages:
-			await self._store_patiently(messages)
+			await self._store_patiently(messages, arrived)
 
-	async def _take_last(self, parts: Sequence[Part], context: ParseContext) -> None:
+	async def _take_last(self, parts: Sequence[Part], context: ParseContext, arrived: datetime) -> None:
 		"""Store, if that can be done, what had come when we were told to stop: not every device tells it again."""
 		with suppress(SpoolUnavailable):
-			await self._around.intake.store(self._track, self._messages(parts, context))
+			await self._store(self._messages(parts, context), arrived)
 
 	def _messages(self, parts: Sequence[Part], context: ParseContext) -> list[Message]:
 		return [message for part in parts for message in self._understand(part, context)]
@@ -329,11 +281,11 @@ class DeviceStream:
 				self._track.malformed += 1
 			return []
 
-	async def _store_patiently(self, messages: Sequence[Message]) -> None:
+	async def _store_patiently(self, messages: Sequence[Message], arrived: datetime) -> None:
 		"""While the spool cannot be written nothing more is read, so that the device keeps what it has."""
 		while True:
 			try:
-				await self._around.intake.store(self._track, messages)
+				await self._store(messages, arrived)
 			except SpoolUnavailable as unavailable:
 				self._paused = True
 				self._track.error = str(unavailable)
@@ -344,3 +296,11 @@ class DeviceStream:
 			self._paused = False
 			self._track.error = ""
 			self._silence.excused(asyncio.get_running_loop().time())
+
+	async def _store(self, messages: Sequence[Message], arrived: datetime) -> None:
+		"""Store what the device had sent by ``arrived``, and note how far it was heard; raises SpoolUnavailable."""
+		mark = await self._around.intake.store(self._track, messages)
+		if messages:
+			events = (message for message in messages if isinstance(message, AccessEvent))
+			replayed = is_told_again(events, self._track.clock_offset)
+			self._track.contact.heard(arrived, mark, replayed=replayed)

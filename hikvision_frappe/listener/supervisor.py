@@ -10,16 +10,18 @@ import socket
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from hikvision_frappe.core.event import AccessEvent
-from hikvision_frappe.isapi.client import new_session
+from hikvision_frappe.listener.access import Access
+from hikvision_frappe.listener.contact import ContactSettings, DeviceContact
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
 from hikvision_frappe.listener.handshakes import Handshakes
+from hikvision_frappe.listener.history import HistoryKeeper, HistorySettings
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
 from hikvision_frappe.listener.refused_logins import RefusedLogins
@@ -28,6 +30,7 @@ from hikvision_frappe.listener.site import (
 	ConnectionState,
 	DeviceConfig,
 	DeviceReport,
+	HistoryReport,
 	IngestMode,
 	ListenerReport,
 	Site,
@@ -36,7 +39,7 @@ from hikvision_frappe.listener.site import (
 from hikvision_frappe.listener.site_thread import SiteThread
 from hikvision_frappe.listener.spool import Spool
 from hikvision_frappe.listener.status import StatusServer
-from hikvision_frappe.listener.stream import DeviceStream, StreamSettings, Surroundings, Terminals
+from hikvision_frappe.listener.stream import DeviceStream, StreamSettings, Surroundings
 
 logger = logging.getLogger("hikvision.listener")
 
@@ -58,7 +61,8 @@ class ListenerSettings:
 	devices are read again and leases renewed. handshakes: how many streams log in at the same time;
 	handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how long events of
 	a busy listener wait for each other. stop_seconds: how long a clean stop waits for the site to take what is
-	spooled. show_names: persons on the status page.
+	spooled. show_names: persons on the status page. history: its leases last as long as the others, and its refused
+	logins are the streams'.
 	"""
 
 	spool_path: Path
@@ -80,6 +84,8 @@ class ListenerSettings:
 	stream: StreamSettings = field(default_factory=StreamSettings)
 	push: PushLimits = field(default_factory=PushLimits)
 	forward: ForwardSettings = field(default_factory=ForwardSettings)
+	contact: ContactSettings = field(default_factory=ContactSettings)
+	history: HistorySettings = field(default_factory=HistorySettings)
 
 	@property
 	def listener_name(self) -> str:
@@ -87,6 +93,10 @@ class ListenerSettings:
 			return self.name
 		path = hashlib.sha256(str(self.spool_path.absolute()).encode()).hexdigest()[:8]
 		return f"{socket.gethostname()[:60]}-{path}"
+
+	@property
+	def refused_logins(self) -> Path:
+		return self.spool_path.with_name(self.spool_path.name + ".refused-logins.json")
 
 
 class Listener:
@@ -138,7 +148,15 @@ class ListenerParts:
 		self.forwarder = Forwarder(spool, site, self.settings.forward)
 		self.push = PushServer(self.intake, self.settings.push)
 		self.status = StatusServer(self, show_names=self.settings.show_names)
+		self.access = Access(RefusedLogins(self.settings.refused_logins))
 		self.streams = StreamKeeper(self)
+		self.histories = HistoryKeeper(
+			site,
+			self.settings.listener_name,
+			self.access,
+			self.tracks,
+			replace(self.settings.history, lease_seconds=self.settings.lease_seconds),
+		)
 		self._forwarding: asyncio.Task[None] | None = None
 		self._filter = ReportFilter()
 		self._reported_at = 0.0
@@ -151,6 +169,11 @@ class ListenerParts:
 	@property
 	def recent(self) -> deque[AccessEvent]:
 		return self.intake.recent
+
+	@property
+	def readings(self) -> list[HistoryReport]:
+		"""How far the readings of histories are."""
+		return self.histories.readings
 
 	@property
 	def errors(self) -> list[str]:
@@ -180,6 +203,7 @@ class ListenerParts:
 			asyncio.create_task(stop.wait(), name="stop"),
 			asyncio.create_task(self._keep_devices(), name="devices"),
 			asyncio.create_task(self._keep_reporting(), name="reports"),
+			asyncio.create_task(self.histories.run(), name="histories"),
 		]
 		try:
 			done, _ = await asyncio.wait([*tasks, self._forwarding], return_when=asyncio.FIRST_COMPLETED)
@@ -192,6 +216,7 @@ class ListenerParts:
 
 	async def end_cleanly(self) -> None:
 		"""Stop taking, hand over what is spooled (bounded), give up the leases."""
+		await self.histories.stop()
 		await self.push.stop()
 		await self.streams.stop_all()
 		self.forwarder.finish()
@@ -206,13 +231,15 @@ class ListenerParts:
 		if self._forwarding:
 			self._forwarding.cancel()
 			await asyncio.gather(self._forwarding, return_exceptions=True)
+		await self.histories.stop()
 		await self.push.stop()
 		await self.streams.stop_all()
+		await self.access.close()
 		await self.status.stop()
 
 	async def _say_goodbye(self) -> None:
 		try:
-			await self.site.report(self._report(self._reports()))
+			await self.site.report(self._report(self._last_reports()))
 			await self.site.release(self.settings.listener_name)
 		except Exception as error:  # whatever it is, the listener ends here and the leases a little later
 			logger.warning("leases were not given up (%s); they end by themselves", type(error).__name__)
@@ -241,16 +268,19 @@ class ListenerParts:
 	async def _use(self, devices: Sequence[DeviceConfig]) -> None:
 		tracks = self.listener.tracks
 		for device in devices:
-			track = tracks.setdefault(device.key, DeviceTrack(device.key))
-			track.title = device.title
+			if device.key not in tracks:
+				tracks[device.key] = DeviceTrack(device.key, contact=DeviceContact(self.settings.contact))
+			tracks[device.key].title = device.title
 		for key in set(tracks) - {device.key for device in devices}:
 			del tracks[key]
 		self._filter.forget_others(tracks)
 		self.push.set_devices(devices, tracks)
 		self._lost_leases = {
-			device.key for device in devices if device.mode is IngestMode.STREAM and not device.leased
+			device.key for device in devices if device.mode is not IngestMode.PUSH and not device.leased
 		}
+		self.access.enter(devices)
 		await self.streams.use(devices)
+		await self.histories.use(devices)
 
 	async def _ask(self, question: Awaitable[T]) -> T | None:
 		"""The site's answer, or None while it cannot answer; the reason is kept for people to see."""
@@ -289,11 +319,23 @@ class ListenerParts:
 	def _reports(self) -> list[DeviceReport]:
 		"""Reports of the devices that are ours to speak of: another listener tells of those it holds."""
 		return [
-			track.report()
-			for track in self.tracks.values()
-			if track.device not in self._lost_leases
-			and (track.state is not ConnectionState.WAITING or track.error)
+			track.report(self.intake.settled)
+			for track in self._own_tracks()
+			if track.state is not ConnectionState.WAITING or track.error
 		]
+
+	def _last_reports(self) -> list[DeviceReport]:
+		"""The same when all connections are closed: with the last contact, so that nothing before the end counts as
+		not heard."""
+		reports = (track.report(self.intake.settled) for track in self._own_tracks())
+		return [
+			report
+			for report in reports
+			if report.contact or report.state is not ConnectionState.WAITING or report.error
+		]
+
+	def _own_tracks(self) -> Iterable[DeviceTrack]:
+		return (track for track in self.tracks.values() if track.device not in self._lost_leases)
 
 	def _report(self, devices: Sequence[DeviceReport], oldest: datetime | None = None) -> ListenerReport:
 		return ListenerReport(
@@ -313,23 +355,16 @@ class StreamKeeper:
 		settings = parts.settings
 		self._tracks = parts.tracks
 		self._running: dict[str, tuple[str, asyncio.Task[None]]] = {}  # by device: revision and task
-		self._session = new_session()
-		spool = settings.spool_path
-		self._refused_logins = RefusedLogins(spool.with_name(spool.name + ".refused-logins.json"))
 		self._around = Surroundings(
 			parts.intake,
-			self._session,
-			Terminals(),
+			parts.access,
 			Handshakes(settings.handshakes, settings.handshake_patience),
-			self._refused_logins,
 			Pulse(settings.pulse_seconds),
 			settings.stream,
 		)
 
 	async def use(self, devices: Sequence[DeviceConfig]) -> None:
 		"""Stop streams of devices that are gone, changed, or no longer ours; start those that are missing."""
-		self._around.terminals.enter(devices)
-		self._refused_logins.forget_others({device.key: device.revision for device in devices})
 		wanted = {
 			device.key: device for device in devices if device.mode is IngestMode.STREAM and device.leased
 		}
@@ -351,14 +386,13 @@ class StreamKeeper:
 
 	async def stop_all(self) -> None:
 		await self._stop(self._running)
-		await self._session.close()
 
 	def _start(self, device: DeviceConfig) -> None:
 		track = self._tracks[device.key]
 		if track.stopped_revision == device.revision:
 			return
 		track.stopped_revision = ""
-		if reason := self._refused_logins.why(device.key, device.revision):
+		if reason := self._around.access.refused_logins.why(device.key, device.revision):
 			track.stop(device.revision, reason)
 			return
 		stream = DeviceStream(device, track, self._around)

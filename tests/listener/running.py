@@ -13,12 +13,15 @@ from listener_support import a_device, until
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.listener.device_track import DeviceTrack
 from hikvision_frappe.listener.forward import ForwardSettings
+from hikvision_frappe.listener.history import HistorySettings
 from hikvision_frappe.listener.local_site import LocalSite, StoredEvent
 from hikvision_frappe.listener.silence import SilenceSettings
 from hikvision_frappe.listener.site import (
 	ConnectionState,
 	Delivery,
 	DeviceConfig,
+	HistoryReport,
+	HistoryTask,
 	IngestMode,
 	ListenerReport,
 	Site,
@@ -38,6 +41,9 @@ QUICK_STREAMS = StreamSettings(
 	full_spool_retry=0.05,
 	silence=SilenceSettings(floor=20.0),
 )
+QUICK_HISTORY = HistorySettings(
+	poll_seconds=0.05, gather_seconds=0.05, report_seconds=0.05, least_wait=0.02, most_wait=0.1
+)
 
 
 def quick(path: Path, **changes: Any) -> ListenerSettings:
@@ -54,6 +60,7 @@ def quick(path: Path, **changes: Any) -> ListenerSettings:
 		"pulse_seconds": 0.01,
 		"stream": QUICK_STREAMS,
 		"forward": ForwardSettings(gather=0.0, least_wait=0.02, most_wait=0.1),
+		"history": QUICK_HISTORY,
 	}
 	return ListenerSettings(**{**values, **changes})
 
@@ -87,6 +94,7 @@ class MoodySite:
 		self.broken = False
 		self.refuses: set[int] = set()
 		self.reports: list[ListenerReport] = []
+		self.told: list[HistoryReport] = []
 
 	def _answer(self) -> None:
 		if self.down:
@@ -110,7 +118,17 @@ class MoodySite:
 
 	def report(self, report: ListenerReport) -> None:
 		self._answer()
+		self.site.report(report)
 		self.reports.append(report)
+
+	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		self._answer()
+		return self.site.history_tasks(listener, lease_seconds)
+
+	def report_history(self, report: HistoryReport) -> bool:
+		self._answer()
+		self.told.append(report)
+		return self.site.report_history(report)
 
 	def release(self, listener: str) -> None:
 		self._answer()

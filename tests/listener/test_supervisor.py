@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from datetime import datetime, timezone
 from pathlib import Path
 
 import aiohttp
@@ -18,8 +17,7 @@ from listener_support import SECRET, a_device, push_body, until
 from running import Running, quick, streaming
 
 from hikvision_frappe.listener.local_site import LocalSite
-from hikvision_frappe.listener.reporter import ReportFilter
-from hikvision_frappe.listener.site import ConnectionState, DeviceReport
+from hikvision_frappe.listener.site import ConnectionState
 from hikvision_frappe.listener.spool import SpoolUnusable
 from hikvision_frappe.listener.supervisor import Listener
 from hikvision_frappe.simulator.device import SimulatedDevice
@@ -247,21 +245,6 @@ async def test_the_site_hears_of_changes_and_never_of_secrets(tmp_path: Path, ca
 	assert "very-secret-password" not in caplog.text + told
 	assert SECRET not in caplog.text + told
 	assert "Ada Example" not in caplog.text + told
-
-
-def test_mere_progress_is_reported_now_and_then_and_a_change_at_once() -> None:
-	now = datetime.now(timezone.utc)
-	chooser = ReportFilter(progress_seconds=30.0)
-	well = DeviceReport("gate", ConnectionState.CONNECTED, since=now)
-	assert chooser.choose([well], 0.0) == [well]
-	assert chooser.choose([well], 1.0) == [well], "not sent is chosen again"
-	chooser.sent([well], 1.0)
-	assert chooser.choose([well], 40.0) == []
-	busy = DeviceReport("gate", ConnectionState.CONNECTED, since=now, events=9, last_event=now)
-	assert chooser.choose([busy], 30.0) == []
-	assert chooser.choose([busy], 31.0) == [busy]
-	lost = DeviceReport("gate", ConnectionState.RETRYING, since=now, error="off")
-	assert chooser.choose([lost], 2.0) == [lost]
 
 
 async def test_a_listener_killed_between_delivery_and_acknowledgement_loses_and_doubles_nothing(
