@@ -9,9 +9,11 @@ from frappe import _
 
 from hikvision_frappe.api import history
 from hikvision_frappe.api.events import ROLES
-from hikvision_frappe.core.gaps import UNRESOLVED
-from hikvision_frappe.ledger import gap_words
+from hikvision_frappe.core.gaps import UNRESOLVED, Gap
+from hikvision_frappe.ledger import epochs, gap_words
 from hikvision_frappe.ledger import gaps as ledger_gaps
+from hikvision_frappe.ledger.history import queue_for_gap
+from hikvision_frappe.ledger.instants import site_zone
 
 MOST_AT_ONCE = 500
 MOST_SHOWN = 10
@@ -115,9 +117,26 @@ def fetch_again(gap: str) -> str:
 	history.must_decide()
 	document = frappe.get_doc("Access Event Gap", gap)
 	document.check_permission("read")
-	if document.state not in UNRESOLVED_STATES:
+	if reason := history.obstacle(document.device):
+		frappe.throw(reason)
+	unresolved = {each.name: each for each in ledger_gaps.unresolved([document.device])}
+	if gap not in unresolved:
 		frappe.throw(_("The gap is resolved already."))
-	return history.ask_for_gap(document)
+	running = history.newest({"gap": gap})
+	if running and running["under_way"] and not running["again"]:
+		return running["name"]
+	name = _queue(unresolved[gap])
+	history.begin_soon()
+	return name
+
+
+def _queue(gap: Gap) -> str:
+	"""By its numbers where they are known and the device still counts the same way, else by its time."""
+	known = epochs.read([gap.device]).get(gap.device, [])
+	by_number = gap.expected is not None and bool(known) and gap.epoch == known[-1].number
+	document = frappe.new_doc("Hikvision History Fetch")
+	document.update({**queue_for_gap(gap, site_zone(), by_number), "asked_by": frappe.session.user})
+	return str(document.insert(ignore_permissions=True).name)  # nobody makes one by hand
 
 
 def _chosen(gaps: list[str] | str) -> list[str]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import frappe
 from frappe import _
-from frappe.utils import get_datetime, get_system_timezone, now_datetime
+from frappe.utils import get_datetime
 
 from hikvision_frappe.api.events import ROLES
+from hikvision_frappe.ledger import history
+from hikvision_frappe.ledger.devices import reads_history
+from hikvision_frappe.ledger.instants import site_zone
+from hikvision_frappe.ledger.listeners import live_listeners
+from hikvision_frappe.ledger.signal import REDIS_TROUBLE
 from hikvision_frappe.listener.site import HistoryState
 
-UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
 SHOWN_FIELDS = (
 	"name",
 	"device",
@@ -30,6 +35,7 @@ SHOWN_FIELDS = (
 	"started_at",
 	"ended_at",
 	"attempts",
+	"next_attempt_at_utc",
 )
 
 
@@ -44,45 +50,29 @@ def ask(device: str, since: str, until: str) -> str:
 	"""Have the device's own records of a stretch of time read, and whatever is new stored; returns the reading's name.
 
 	since, until: naive site time; an end that is still to come means now. In the repeated hour both readings of a time
-	are covered. One that is under way for the same stretch is not begun twice.
+	are covered.
 	"""
 	must_decide()
 	frappe.get_doc("Hikvision Device", device).check_permission("read")
-	begin, end = _time(since), min(_time(until), now_datetime().replace(microsecond=0))
-	if begin >= end:
-		frappe.throw(_("The beginning must lie before the end, and not in the future."))
-	return _queue({"device": device, "purpose": "Asked", "since": begin, "until": end})
-
-
-def ask_for_gap(gap: Any) -> str:
-	"""The name of a new reading for an Access Event Gap, or of the one that is under way."""
-	until = gap.until or now_datetime().replace(microsecond=0)
-	values = {"device": gap.device, "purpose": "Gap", "gap": gap.name, "since": gap.since, "until": until}
-	if gap.first_serial and gap.last_serial:
-		values |= {"first_serial": gap.first_serial, "last_serial": gap.last_serial}
-	return _queue(values)
-
-
-def _queue(values: dict[str, Any]) -> str:
-	if reason := obstacle(values["device"]):
+	if reason := obstacle(device):
 		frappe.throw(reason)
-	same = {"gap": values["gap"]} if values.get("gap") else values
-	if running := frappe.db.get_value("Hikvision History Fetch", {**same, "state": ["in", UNDER_WAY]}):
-		return running
-	zone = ZoneInfo(get_system_timezone())
-	document = frappe.get_doc(
-		{
-			"doctype": "Hikvision History Fetch",
-			"state": HistoryState.QUEUED.value,
-			"asked_by": frappe.session.user,
-			"since_utc": _utc(values["since"], zone, fold=0),
-			"until_utc": _utc(values["until"], zone, fold=1),
-			**values,
-		}
+	zone = site_zone()
+	name = history.ask(
+		device, _instant(since, zone, fold=0), _instant(until, zone, fold=1), frappe.session.user
 	)
-	return document.insert(
-		ignore_permissions=True
-	).name  # nobody makes one by hand; who may ask was looked at
+	begin_soon()
+	return name
+
+
+def begin_soon() -> None:
+	"""A live listener looks every few seconds; without one a job reads, and the scheduler's minute is not waited for."""
+	if not live_listeners():
+		frappe.db.after_commit.add(_begin_without_listener)
+
+
+def _begin_without_listener() -> None:
+	with suppress(*REDIS_TROUBLE):
+		history.enqueue_reader()
 
 
 def obstacle(device: str) -> str:
@@ -95,10 +85,10 @@ def obstacle(device: str) -> str:
 	)
 	if not row.enabled:
 		return _("The device is switched off.")
-	if not (row.history or row.mode == "History"):
-		return _("Reading its history is switched off: tick Fill Gaps from Its History on the device's form.")
 	if not row.host or not row.user:
 		return _("The device's address and login are needed to read its history: enter them on its form.")
+	if not reads_history(row):
+		return _("Reading its history is switched off: tick Fill Gaps from Its History on the device's form.")
 	if row.history_supported == "No":
 		return _("The device has no history that can be read.")
 	return ""
@@ -106,7 +96,8 @@ def obstacle(device: str) -> str:
 
 @frappe.whitelist()
 def progress(fetch: str) -> dict[str, Any]:
-	"""How far a reading is: its fields, "percent" (None while nobody can tell) and "under_way"."""
+	"""How far a reading is: its fields, "percent" (None while nobody can tell), "under_way", and "again" when it
+	failed and is tried again by itself."""
 	frappe.has_permission("Hikvision History Fetch", "read", doc=fetch, throw=True)
 	return newest({"name": fetch}) or {}
 
@@ -116,13 +107,15 @@ def cancel(fetch: str) -> bool:
 	"""Stop a reading; what was read so far is kept. False when it had ended already."""
 	must_decide()
 	frappe.has_permission("Hikvision History Fetch", "read", doc=fetch, throw=True)
-	document = frappe.get_doc("Hikvision History Fetch", fetch, for_update=True)
-	return document.cancel_reading()
+	if not (newest({"name": fetch}) or {}).get("under_way"):
+		return False
+	history.cancel(fetch)
+	return True
 
 
 def newest(filters: dict[str, Any]) -> dict[str, Any] | None:
 	"""The reading that fits and is under way, or the newest one, as ``progress`` gives it."""
-	for states in ({"state": ["in", UNDER_WAY]}, {}):
+	for states in ({"state": ["in", history.UNDER_WAY]}, {}):
 		rows = frappe.get_all(
 			"Hikvision History Fetch",
 			filters={**filters, **states},
@@ -132,7 +125,10 @@ def newest(filters: dict[str, Any]) -> dict[str, Any] | None:
 		)
 		if rows:
 			row = rows[0]
-			return {**row, "percent": percent(row), "under_way": row.state in UNDER_WAY}
+			waits = row.pop("next_attempt_at_utc") is not None
+			again = waits and row.state == HistoryState.FAILED.value
+			under_way = again or row.state in history.UNDER_WAY
+			return {**row, "percent": percent(row), "under_way": under_way, "again": again}
 	return None
 
 
@@ -147,16 +143,10 @@ def percent(row: Any) -> int | None:
 	return None
 
 
-def _time(text: str) -> datetime:
+def _instant(text: str, zone: ZoneInfo, *, fold: int) -> datetime:
+	"""The instant of a site time; fold: the first or the second one in the repeated hour."""
 	try:
 		time = get_datetime(text)
-	except (ValueError, TypeError, OverflowError):
-		time = None
-	if time is None:
+		return time.replace(tzinfo=zone, microsecond=0, fold=fold).astimezone(timezone.utc)
+	except (ValueError, TypeError, OverflowError, AttributeError):
 		frappe.throw(_("{0} is not a time.").format(text))
-	return time.replace(tzinfo=None, microsecond=0)
-
-
-def _utc(time: datetime, zone: ZoneInfo, *, fold: int) -> datetime:
-	"""The instant of a site time as the database keeps it; fold: the first or the second one in the repeated hour."""
-	return time.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc).replace(tzinfo=None)

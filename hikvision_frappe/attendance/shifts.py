@@ -19,21 +19,12 @@ from frappe.utils import cint, get_system_timezone, now_datetime
 
 from hikvision_frappe.core.clock import everything_before
 from hikvision_frappe.core.shift_days import Verdict, end_of_day, is_over, verdict
-from hikvision_frappe.core.states import EventState
 from hikvision_frappe.core.watermark import HeldBy, shift_watermark
+from hikvision_frappe.ledger.completeness import HOLDING
 from hikvision_frappe.ledger.gap_words import advice as advice_on_gap
 
 # HRMS counts once an hour, and everybody's check-in reads the Shift Type from the cache: it is not written for less.
 STEP = timedelta(minutes=1)
-
-# Passes that hold their device's watermark back until they are worked off, matched or set aside.
-HOLDING = (
-	EventState.NEW.value,
-	EventState.UNMATCHED.value,
-	EventState.FAILED.value,
-	EventState.AMBIGUOUS_HOUR.value,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class FeedingDevice:
@@ -305,7 +296,7 @@ def waiting_passes() -> dict[str, int]:
 	query = (
 		frappe.qb.from_(event)
 		.select(event.device, Count("*"))
-		.where(event.state.isin(HOLDING))
+		.where(event.state.isin([each.value for each in HOLDING]))
 		.groupby(event.device)
 	)
 	return dict(query.run())

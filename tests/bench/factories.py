@@ -16,10 +16,13 @@ EMPLOYEE_PREFIX = "HIK-TEST-"
 # Written by the app; every row on a test site is a test's.
 OWN_TABLES = (
 	"Access Event",
+	"Access Event Gap",
 	"Access Person",
 	"Access Person Number",
 	"Hikvision Device",
 	"Hikvision Device Door",
+	"Hikvision Device Shift",
+	"Hikvision History Fetch",
 	"Hikvision Serial Epoch",
 	"Employee Checkin",
 	"Attendance",
@@ -94,6 +97,52 @@ def create_test_shift(name: str = "", **values: Any) -> Any:
 	return shift
 
 
+def create_test_gap(device: str, minutes: int | None = 30, **values: Any) -> Any:
+	"""An open gap from 2026-03-02 08:00 site time (07:00 UTC), through its document; None: it goes on. Committed."""
+	since = values.pop("since", datetime(2026, 3, 2, 8))
+	until = None if minutes is None else since + timedelta(minutes=minutes)
+	hour = timedelta(hours=1)
+	gap = frappe.get_doc(
+		{
+			"doctype": "Access Event Gap",
+			"device": device,
+			"cause": "Silence" if until is None else "Reconnect",
+			"state": "Open",
+			"reason": "the device is not heard"
+			if until is None
+			else "the next record of the device will tell",
+			"since": since,
+			"since_utc": since - hour,
+			"until": until,
+			"until_utc": until - hour if until else None,
+			"noticed_at": since,
+			"noticed_at_utc": since - hour,
+			**values,
+		}
+	).insert()
+	frappe.db.commit()
+	return gap
+
+
+def create_test_fetch(device: str, **values: Any) -> Any:
+	"""A reading of 2026-03-02 08:00 to 09:00 site time that is queued, through its document. Committed."""
+	fetch = frappe.get_doc(
+		{
+			"doctype": "Hikvision History Fetch",
+			"device": device,
+			"purpose": "Asked",
+			"state": "Queued",
+			"since": datetime(2026, 3, 2, 8),
+			"since_utc": datetime(2026, 3, 2, 7),
+			"until": datetime(2026, 3, 2, 9),
+			"until_utc": datetime(2026, 3, 2, 8),
+			**values,
+		}
+	).insert()
+	frappe.db.commit()
+	return fetch
+
+
 def make_event(device: str, serial_no: int | None, **values: Any) -> AccessEvent:
 	"""A pass (5/75, face) as the parser would give it; ``second`` moves it from 2026-03-02 07:00 UTC."""
 	seconds = values.pop("second", serial_no or 0)
@@ -132,6 +181,7 @@ def clear_test_data() -> None:
 	frappe.db.delete("Comment", {"reference_doctype": ["in", OWN_TABLES]})
 	frappe.db.delete("__Auth", {"doctype": "Hikvision Device"})
 	frappe.db.delete("Error Log")
+	frappe.db.delete("Notification Log", {"document_type": "Access Event Gap"})
 	_reset_settings()
 	frappe.db.commit()
 	frappe.clear_cache(doctype="Hikvision Settings")

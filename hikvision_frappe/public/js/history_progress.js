@@ -24,7 +24,7 @@ hikvision.history.words = function (fetch) {
 			? __("Complete: {0} records read, {1} of them new. The device's own total agrees.", [fetch.rows, fetch.new_rows])
 			: __("Complete: the device has no records of that time."),
 		Unproven: __("Read, but nothing proves that it was all.") + " " + read + reason,
-		Failed: __("Could not be read.") + reason,
+		Failed: __("Could not be read.") + reason + (fetch.again ? " " + __("It is tried again by itself.") : ""),
 		Cancelled: __("Stopped. What was read is kept.") + " " + read,
 	}[fetch.state];
 };
@@ -84,7 +84,7 @@ hikvision.history.show = async function (name, ended) {
 		primary_action: () => dialog.hide(),
 	});
 	const settle = (now) => {
-		if (now.state === "Queued" || now.state === "Running") return;
+		if (now.under_way) return;
 		dialog.get_secondary_btn().addClass("hide");
 		if (ended) ended(now);
 	};

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import frappe
-from frappe import _
 from frappe.model.document import Document
 from frappe.utils import add_days, now_datetime
 
@@ -16,16 +15,6 @@ UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
 
 
 class HikvisionHistoryFetch(Document):
-	def cancel_reading(self) -> bool:
-		"""Not wanted any more: its reader stops with its next report. False when it had ended already."""
-		if self.state not in UNDER_WAY:
-			return False
-		self.state = HistoryState.CANCELLED.value
-		self.reason = _("Stopped by {0}.").format(frappe.utils.get_fullname())
-		self.ended_at = now_datetime()
-		self.save(ignore_permissions=True)  # nobody has the right to write one by hand
-		return True
-
 	@staticmethod
 	def clear_old_logs(days: int = 90) -> None:
 		"""What Log Settings calls every night: forget readings that ended so many days ago."""
