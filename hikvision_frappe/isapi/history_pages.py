@@ -240,20 +240,24 @@ class Search:
 			return page.last is False
 		keys = [(number, _time(row)) for row in page.rows if (number := serial_of(row)) is not None]
 		if len(keys) < len(page.rows):
-			return self._is_previous(page.rows)
+			return self._is_previous(page)
 		new = set(keys) - self._seen
 		self._seen |= new
 		if new and len(new) < len(keys):
 			self.repeated = True
 		return not new
 
-	def _is_previous(self, rows: tuple[Tree, ...]) -> bool:
-		"""Rows without numbers can be equal; but a whole page whose time goes back was told before."""
-		if rows != self._previous:
+	def _is_previous(self, page: Page) -> bool:
+		"""Whether a page of rows without numbers was told before.
+
+		Its time goes back then. Where all is one second, equal rows may follow each other, but no more of them than
+		the total, unless the device calls them its last.
+		"""
+		if page.rows != self._previous:
 			return False
-		if _time(rows[0]) != _time(rows[-1]):
+		if _time(page.rows[0]) != _time(page.rows[-1]):
 			return True
-		return self.total is not None and self.rows >= self.total
+		return self.total is not None and self.rows >= self.total and page.last is not True
 
 	def _ensure_bounded(self) -> None:
 		bound = self._max_rows if not self.total else min(self._max_rows, self.total + OVERRUN_ROWS)
