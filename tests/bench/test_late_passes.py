@@ -83,7 +83,9 @@ def test_a_departure_that_came_after_the_attendance_is_listed_with_what_it_chang
 	employee = came_late(shift, processed=processed)
 	day = only()
 	assert (day.employee, day.day, day.shift) == (employee, MONDAY, shift.name)
-	assert [(each.log_type, each.device, each.skipped) for each in day.passes] == [("OUT", "Mobile", processed)]
+	assert [(each.log_type, each.device, each.skipped) for each in day.passes] == [
+		("OUT", "Mobile", processed)
+	]
 	assert (day.now.status, day.now.hours, day.now.out_time) == ("Absent", 0.0, None)
 	assert (day.becomes.status, day.becomes.hours) == ("Present", 9.0)
 	assert day.refusal == ""
@@ -319,7 +321,12 @@ def test_a_salary_slip_of_another_time_locks_nothing(shift: Any) -> None:
 def test_an_attendance_of_a_leave_stays(shift: Any) -> None:
 	employee = worker(shift)
 	leave = insert_row(
-		"Leave Application", employee=employee, from_date=MONDAY, to_date=MONDAY, status="Approved", docstatus=1
+		"Leave Application",
+		employee=employee,
+		from_date=MONDAY,
+		to_date=MONDAY,
+		status="Approved",
+		docstatus=1,
 	)
 	name = insert_row(
 		"Attendance", employee=employee, attendance_date=MONDAY, status="On Leave", leave_application=leave,
@@ -343,7 +350,9 @@ def test_the_open_half_of_a_half_day_of_leave_is_not_late(shift: Any) -> None:
 def test_an_attendance_of_a_request_stays(shift: Any) -> None:
 	employee = came_late(shift)
 	name = attendance_of(employee).name
-	request = insert_row("Attendance Request", employee=employee, from_date=MONDAY, to_date=MONDAY, docstatus=1)
+	request = insert_row(
+		"Attendance Request", employee=employee, from_date=MONDAY, to_date=MONDAY, docstatus=1
+	)
 	frappe.db.set_value("Attendance", name, "attendance_request", request)
 	frappe.db.commit()
 	assert request in refused(name)
