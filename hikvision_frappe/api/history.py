@@ -107,10 +107,7 @@ def cancel(fetch: str) -> bool:
 	"""Stop a reading; what was read so far is kept. False when it had ended already."""
 	must_decide()
 	frappe.has_permission("Hikvision History Fetch", "read", doc=fetch, throw=True)
-	if not (newest({"name": fetch}) or {}).get("under_way"):
-		return False
-	history.cancel(fetch)
-	return True
+	return frappe.get_doc("Hikvision History Fetch", fetch, for_update=True).cancel_reading()
 
 
 def newest(filters: dict[str, Any]) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ KEPT = {
 	"role assignments": "select parenttype, parent, role from `tabHas Role`",
 	"permissions": "select parent, role, permlevel from tabDocPerm",
 	"custom permissions": "select parent, role, permlevel from `tabCustom DocPerm`",
-	"log clearing": "select ref_doctype, days from `tabLogs To Clear` where ref_doctype like 'Access%'",
+	"log clearing": "select ref_doctype, days from `tabLogs To Clear` where ref_doctype like 'Access%' or ref_doctype like 'Hikvision%'",
 	"secrets": "select doctype, name, fieldname from __Auth",
 	"portal menu": "select title, route, role from `tabPortal Menu Item`",
 	"doctypes": "select name, module from tabDocType",
@@ -39,6 +39,8 @@ KEPT = {
 	"modules": "select name, app_name from `tabModule Def`",
 	"workspaces": "select name from tabWorkspace",
 	"number cards": "select name from `tabNumber Card`",
+	"reports": "select name from tabReport",
+	"notifications": "select name from tabNotification",
 	"scheduled jobs": "select method, frequency from `tabScheduled Job Type`",
 	"singles": "select distinct doctype from tabSingles",
 	"list settings": "select doctype, user from __UserSettings",
@@ -62,6 +64,11 @@ deliver(factories.make_events(device.name, 3))
 employee = factories.create_test_employee()
 frappe.get_doc({"doctype": "Employee Checkin", "employee": employee, "time": "2026-03-02 08:00:01",
 	"access_event": frappe.get_all("Access Event", pluck="name", order_by="name")[0]}).insert()
+gap = factories.create_test_gap(device.name, None)
+factories.create_test_fetch(device.name, gap=gap.name)
+shift = factories.create_test_shift("HIK-TEST-Shift of a door")
+device.append("shifts", {"shift_type": shift.name})
+device.save()
 frappe.get_doc({"doctype": "Access Person", "person_code": "1001", "employee": employee}).insert()
 user = frappe.get_doc("User", "test@example.com")
 user.add_roles("Hikvision Manager", "Hikvision User", "Hikvision Agent")
@@ -72,6 +79,18 @@ frappe.get_doc("Log Settings").save()
 settings = frappe.get_doc("Hikvision Settings")
 settings.push_base_url = "http://192.0.2.10:8090/"
 settings.save()
+frappe.db.commit()
+"""
+
+
+EDIT_A_NOTICE = """
+import sys
+import frappe
+frappe.init(site=sys.argv[1], sites_path=".")
+frappe.connect()
+notice = frappe.get_doc("Notification", "Device Not Heard")
+notice.subject = "Nobody hears the door"
+notice.save()
 frappe.db.commit()
 """
 
@@ -163,6 +182,20 @@ def test_it_can_be_installed_again_after_an_uninstall_and_migrated(fresh: Instal
 	assert difference(migrated, fresh.snapshot()) == {}
 
 
+def test_the_notices_are_there_and_stay_as_they_were_edited(fresh: InstalledSite) -> None:
+	fresh.site.frappe("install-app", APP)
+	notices = "select name, enabled, channel from tabNotification where document_type = 'Access Event Gap'"
+	assert fresh.query(notices) == [
+		("Device Heard Again", 1, "System Notification"),
+		("Device Not Heard", 1, "System Notification"),
+		("Passes Missing for Good", 1, "System Notification"),
+	]
+	fresh.python(EDIT_A_NOTICE)
+	fresh.site.frappe("migrate", "--skip-search-index")
+	subjects = "select subject from tabNotification where name = 'Device Not Heard'"
+	assert fresh.query(subjects) == [("Nobody hears the door",)]
+
+
 def test_what_an_installation_brings(fresh: InstalledSite) -> None:
 	fresh.site.frappe("install-app", APP)
 	assert fresh.query("select name, desk_access from tabRole where name like 'Hikvision%'") == [
@@ -176,6 +209,11 @@ def test_what_an_installation_brings(fresh: InstalledSite) -> None:
 		" and table_name in ('tabAccess Event', 'tabHikvision Serial Epoch') and data_type = 'bigint'"
 	)
 	assert columns == [("highest", "bigint"), ("serial_no", "bigint")]
+	numbers = fresh.query(
+		"select table_name, column_name from information_schema.columns where table_schema = database()"
+		" and table_name in ('tabAccess Event Gap', 'tabHikvision History Fetch') and data_type = 'bigint'"
+	)
+	assert {column for _table, column in numbers} == {"after_serial", "first_serial", "last_serial"}
 	indexed = {
 		row[0]
 		for row in fresh.query(

@@ -10,11 +10,21 @@ import pytest
 
 import hikvision_frappe.api.device
 import hikvision_frappe.api.events
+import hikvision_frappe.api.gaps
+import hikvision_frappe.api.history
 import hikvision_frappe.api.people
-import hikvision_frappe.api.push  # noqa: F401 - for what it whitelists
+import hikvision_frappe.api.push
+import hikvision_frappe.api.shifts  # noqa: F401 - for what they whitelist
 from hikvision_frappe.attendance.drain import drain
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.factories import create_test_device, create_test_employee, make_event
+from tests.bench.factories import (
+	create_test_device,
+	create_test_employee,
+	create_test_fetch,
+	create_test_gap,
+	create_test_shift,
+	make_event,
+)
 from tests.bench.users import create_test_user
 
 ALLOWED = {
@@ -22,30 +32,48 @@ ALLOWED = {
 		"Hikvision Device": {"read", "write", "create", "delete", "export"},
 		"Hikvision Settings": {"read", "write", "create"},
 		"Access Event": {"read", "export"},
+		"Access Event Gap": {"read", "export"},
+		"Hikvision History Fetch": {"read", "export"},
 		"Access Person": {"read", "write", "create", "delete", "export"},
 	},
 	"Hikvision User": {
 		"Hikvision Device": {"read"},
 		"Hikvision Settings": {"read"},
 		"Access Event": {"read"},
+		"Access Event Gap": {"read"},
+		"Hikvision History Fetch": {"read"},
 		"Access Person": {"read", "write", "create"},
 	},
 	"HR Manager": {
 		"Hikvision Device": {"read"},
 		"Hikvision Settings": {"read"},
 		"Access Event": {"read", "export"},
+		"Access Event Gap": {"read", "export"},
+		"Hikvision History Fetch": {"read", "export"},
 		"Access Person": {"read", "write", "create", "export"},
+	},
+	"HR User": {
+		"Hikvision Device": set(),
+		"Hikvision Settings": set(),
+		"Access Event": set(),
+		"Access Event Gap": {"read"},
+		"Hikvision History Fetch": {"read"},
+		"Access Person": set(),
 	},
 	"Hikvision Agent": {
 		"Hikvision Device": {"read"},
 		"Hikvision Settings": set(),
 		"Access Event": set(),
+		"Access Event Gap": set(),
+		"Hikvision History Fetch": set(),
 		"Access Person": set(),
 	},
 	"Employee": {
 		"Hikvision Device": set(),
 		"Hikvision Settings": set(),
 		"Access Event": set(),
+		"Access Event Gap": set(),
+		"Hikvision History Fetch": set(),
 		"Access Person": set(),
 	},
 }
@@ -85,17 +113,12 @@ def test_logins_and_card_numbers_are_for_those_who_need_them(role: str) -> None:
 	assert sees == level
 
 
-def test_nobody_writes_an_event_by_hand() -> None:
-	device = create_test_device().name
-	deliver([make_event(device, 1)])
-	name = frappe.get_all("Access Event", pluck="name")[0]
-	for role in ALLOWED:
-		assert not any(
-			permission.write or permission.create or permission.delete
-			for permission in frappe.get_meta("Access Event").permissions
-			if permission.role == role
-		)
-	assert frappe.get_doc("Access Event", name).meaning
+@pytest.mark.parametrize("doctype", ["Access Event", "Access Event Gap", "Hikvision History Fetch"])
+def test_nobody_writes_what_was_recorded_by_hand(doctype: str) -> None:
+	assert not any(
+		permission.write or permission.create or permission.delete
+		for permission in frappe.get_meta(doctype).permissions
+	)
 
 
 @pytest.fixture
@@ -112,6 +135,13 @@ def documents() -> dict[str, Any]:
 		"fingerprint": "0" * 64,
 		"name": event,
 		"names": [event],
+		"gap": create_test_gap(device).name,
+		"gaps": [create_test_gap(device).name],
+		"remark": "because",
+		"fetch": create_test_fetch(device).name,
+		"since": "2026-03-02 08:00:00",
+		"until": "2026-03-02 09:00:00",
+		"shift": create_test_shift(auto_update_last_sync=1).name,
 		"reason": "because",
 		"person": person,
 		"persons": [person],

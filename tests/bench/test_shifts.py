@@ -18,7 +18,7 @@ from hikvision_frappe.core.shift_days import Verdict
 from hikvision_frappe.core.watermark import HeldBy
 from hikvision_frappe.hikvision_frappe.report.shift_completeness.shift_completeness import execute
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.counting import count_statements
+from tests.bench.counting import counted_statements
 from tests.bench.factories import (
 	create_test_device,
 	create_test_gap,
@@ -174,11 +174,11 @@ def test_statements_do_not_grow_with_devices_and_shifts() -> None:
 	create_test_shift()
 	create_device(None)
 	sync_shifts()
-	with count_statements() as few:
+	with counted_statements() as few:
 		sync_shifts()
 	for _number in range(4):
 		create_device(None, create_test_shift().name)
-	with count_statements() as many:
+	with counted_statements() as many:
 		sync_shifts()
 	assert len(few) == len(many) <= 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import frappe
+from frappe import _
 from frappe.model.document import Document
 from frappe.utils import add_days, now_datetime
 
@@ -15,6 +16,24 @@ UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
 
 
 class HikvisionHistoryFetch(Document):
+	def cancel_reading(self) -> bool:
+		"""Not wanted any more: its reader stops with its next report. False when it had ended already."""
+		waits = self.state == HistoryState.FAILED.value and self.next_attempt_at_utc
+		if self.state not in UNDER_WAY and not waits:
+			return False
+		self.update(
+			{
+				"state": HistoryState.CANCELLED.value,
+				"reason": _("Stopped by {0}.").format(frappe.utils.get_fullname()),
+				"ended_at": now_datetime(),
+				"next_attempt_at_utc": None,
+				"leased_by": None,
+				"leased_until": None,
+			}
+		)
+		self.save(ignore_permissions=True)  # nobody has the right to write one by hand
+		return True
+
 	@staticmethod
 	def clear_old_logs(days: int = 90) -> None:
 		"""What Log Settings calls every night: forget readings that ended so many days ago."""
