@@ -6,19 +6,26 @@ device seen. What counts as proof is told at ``WindowReading``, and for ranges o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 
-from hikvision_frappe.core.event import AccessEvent, EventKind, TimeQuality, as_utc
+from hikvision_frappe.core.event import EventKind, as_utc
 from hikvision_frappe.isapi.answers import Storage, read_storage
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.codes import minors_of
-from hikvision_frappe.isapi.documents import Tree
 from hikvision_frappe.isapi.errors import BadAnswer, NotPermitted, NotSupported, Rejected, SearchTooWide
+from hikvision_frappe.isapi.history_finding import (
+	UNFINISHED,
+	Finding,
+	HistoryPage,
+	Numbers,
+	Pass,
+	Progress,
+	Range,
+	dated_by_order,
+)
 from hikvision_frappe.isapi.history_pages import (
 	ANYTHING,
-	LAST_SERIAL,
 	MAX_MINORS,
 	STORAGE,
 	Code,
@@ -28,9 +35,9 @@ from hikvision_frappe.isapi.history_pages import (
 	Limits,
 	Search,
 	TooMuch,
-	serial_of,
+	new_search_id,
 )
-from hikvision_frappe.isapi.history_reading import Key, Limit, RowReader, Unproven, WindowReading, key_of
+from hikvision_frappe.isapi.history_reading import Limit, RowReader, Unproven, WindowReading, key_of
 from hikvision_frappe.isapi.history_windows import (
 	SECOND,
 	RepeatedHour,
@@ -39,7 +46,7 @@ from hikvision_frappe.isapi.history_windows import (
 	stretches,
 	texts_for,
 )
-from hikvision_frappe.isapi.parsing import ParseContext, with_ordinals
+from hikvision_frappe.isapi.parsing import ParseContext
 
 __all__ = [
 	"Finding",
@@ -56,124 +63,6 @@ ACCESS = 5
 # What no clock of a device is outside of, for rows asked for by number.
 ALL_TIME = Window(datetime(1970, 1, 2, tzinfo=timezone.utc), datetime(2037, 12, 30, tzinfo=timezone.utc))
 PAGE_OF_EVENTS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-	"""What to read: the seconds from ``since`` to ``until``, both inclusive, UTC by the device's clock.
-
-	first_serial, last_serial: only these numbers are wanted, inclusive; the seconds say where to look for them when
-	the device cannot be asked for numbers. last_serial None: everything from the first on. Raises ValueError.
-	"""
-
-	since: datetime
-	until: datetime
-	first_serial: int | None = None
-	last_serial: int | None = None
-
-	def __post_init__(self) -> None:
-		if as_utc(self.until) < as_utc(self.since):
-			raise ValueError("the range ends before it begins")
-		if self.first_serial is None and self.last_serial is not None:
-			raise ValueError("a last number needs a first one")
-		if self.first_serial is not None and not 1 <= self.first_serial <= (self.last_serial or LAST_SERIAL):
-			raise ValueError("no range of numbers")
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryPage:
-	"""Some rows. rows: read so far in this reading. total: how many there are as far as the device told, or None.
-
-	read_until: UTC by the device's clock; everything before it is read. A reading that broke off goes on there: it is
-	a second's beginning, so that equal rows of one second are numbered anew from the first.
-	"""
-
-	events: tuple[AccessEvent, ...]
-	rows: int
-	total: int | None
-	read_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-	"""What a whole reading is worth. reason: why it is not proven, "" when it is.
-
-	rows, total: received, and told by the device (None without totals). numbered: whether the rows carry serial
-	numbers, None when there were none.
-	"""
-
-	proven: bool
-	reason: str
-	rows: int
-	total: int | None
-	numbered: bool | None
-
-
-_UNFINISHED = Finding(False, Unproven.UNFINISHED.value, 0, None, None)
-
-
-class _Progress:
-	"""Where a reading stands: the sums over its finished windows, and what was seen against it."""
-
-	def __init__(self, limit: Limit, until: datetime) -> None:
-		self.limit = limit
-		self.told: set[Key] = set()
-		self.doubts: list[Unproven] = []
-		self.read_until: datetime | None = None
-		self._end = until + SECOND
-		self._rows = 0
-		self._totals = 0
-		self._totals_known = True
-		self._numbered = self._unnumbered = 0
-
-	def page(
-		self, events: tuple[AccessEvent, ...], rows: int, total: int | None, until: datetime | None = None
-	) -> HistoryPage:
-		"""Some rows of a window that is not finished. rows, total: of this window."""
-		if until is not None:
-			self._advance(until)
-		return HistoryPage(
-			events, self._rows + rows, None if total is None else self._totals + total, self.read_until
-		)
-
-	def finish(self, rows: int, total: int | None, reader: RowReader, doubt: Unproven | None) -> None:
-		"""A window is done."""
-		self._rows += rows
-		self._totals += total or 0
-		self._totals_known = self._totals_known and total is not None
-		self._numbered += len(reader.numbers)
-		self._unnumbered += reader.unnumbered
-		if doubt is not None:
-			self.doubts.append(doubt)
-
-	def absorb(self, other: _Progress) -> None:
-		"""Another one's windows belong to this reading."""
-		self._rows += other._rows
-		self._totals += other._totals
-		self._totals_known = self._totals_known and other._totals_known
-		self._numbered += other._numbered
-		self._unnumbered += other._unnumbered
-		self.doubts += other.doubts
-
-	def milestone(self, until: datetime) -> HistoryPage:
-		"""Everything up to and with this second is read."""
-		self._advance(until + SECOND)
-		return HistoryPage((), self._rows, self._totals if self._totals_known else None, self.read_until)
-
-	@property
-	def rows(self) -> int:
-		return self._rows
-
-	@property
-	def finding(self) -> Finding:
-		reason = self.doubts[0].value if self.doubts else ""
-		numbered = not self._unnumbered if self._numbered or self._unnumbered else None
-		total = self._totals if self._totals_known else None
-		return Finding(not self.doubts, reason, self._rows, total, numbered)
-
-	def _advance(self, until: datetime) -> None:
-		until = min(until, self._end)
-		self.read_until = until if self.read_until is None else max(self.read_until, until)
 
 
 class HistoryReader:
@@ -195,10 +84,11 @@ class HistoryReader:
 		self._all_codes = True
 		self._texts: tuple[WindowText, ...] = ()
 		self.clock_offset = 0.0
-		self.finding = _UNFINISHED
+		self.finding = UNFINISHED
 
 	async def prepare(self) -> None:
 		"""Learn the device's clock and what it can be asked for. Raises NotSupported when it has no history."""
+		self._endpoint.begin()
 		clock = await self._client.clock()
 		self.clock_offset = clock.offset_seconds
 		self._texts = tuple(dict.fromkeys(texts_for(self._context, clock)))
@@ -225,15 +115,15 @@ class HistoryReader:
 		"""
 		if not self._texts:
 			await self.prepare()
-		self.finding = _UNFINISHED
+		self.finding = UNFINISHED
 		self._endpoint.begin()
 		window = self._window(wanted)
-		progress = _Progress(Limit((self._limits or Limits()).positions), window.until)
+		progress = Progress(Limit((self._limits or Limits()).positions), window.until)
 		try:
 			async for page in self._read_range(wanted, window, progress):
 				yield page
 		except TooMuch:
-			progress.doubts.insert(0, Unproven.ENDLESS)
+			progress.give_up()
 		if not self._all_codes:
 			progress.doubts.append(Unproven.CODES_REFUSED)
 		self.finding = progress.finding
@@ -260,7 +150,9 @@ class HistoryReader:
 		minors = limits.minors or minors_of(ACCESS, EventKind.PASS)
 		by_minor = [Code(ACCESS, minor) for minor in minors[:MAX_MINORS]]
 		if isinstance(refused, NotSupported) or not await self._takes(by_minor[0], refused):
-			raise NotSupported("The device gives no access to its history.", "Rely on its stream or push.")
+			raise NotSupported(
+				f"The device gives no access to its history: {refused.what}", "Rely on its stream or push."
+			)
 		return tuple(by_minor)
 
 	async def _takes(self, code: Code, refused: NotSupported | Rejected) -> bool:
@@ -277,7 +169,7 @@ class HistoryReader:
 		now = self._present()
 		window = Window(now - timedelta(minutes=1), now)
 		condition = self._conditions(window, code)[0]
-		await self._endpoint.page("0", 0, 1, condition)
+		await self._endpoint.page(new_search_id(), 0, 1, condition)
 
 	# Windows
 
@@ -307,10 +199,10 @@ class HistoryReader:
 	# Reading
 
 	async def _read_range(
-		self, wanted: Range, window: Window, progress: _Progress
+		self, wanted: Range, window: Window, progress: Progress
 	) -> AsyncIterator[HistoryPage]:
 		if wanted.first_serial is not None and self._codes == (ANYTHING,):
-			numbers = _Numbers(wanted.first_serial, wanted.last_serial)
+			numbers = Numbers(wanted.first_serial, wanted.last_serial)
 			async for page in self._read_numbers(numbers, window, progress):
 				yield page
 			if numbers.proven:
@@ -325,7 +217,7 @@ class HistoryReader:
 					yield page
 
 	async def _read_window(
-		self, window: Window, progress: _Progress, repeat: timedelta | None = None
+		self, window: Window, progress: Progress, repeat: timedelta | None = None
 	) -> AsyncIterator[HistoryPage]:
 		for code in self._codes:
 			async for page in self._read_code(window, code, progress, repeat):
@@ -333,7 +225,7 @@ class HistoryReader:
 		yield progress.milestone(window.until)
 
 	async def _read_code(
-		self, window: Window, code: Code, progress: _Progress, repeat: timedelta | None
+		self, window: Window, code: Code, progress: Progress, repeat: timedelta | None
 	) -> AsyncIterator[HistoryPage]:
 		"""One kind of records of a window, in halves of halves where it holds more than a search gives."""
 		alone = len(self._codes) == 1
@@ -362,7 +254,7 @@ class HistoryReader:
 			self._texts = self._texts[1:]
 
 	async def _read_numbers(
-		self, numbers: _Numbers, window: Window, progress: _Progress
+		self, numbers: Numbers, window: Window, progress: Progress
 	) -> AsyncIterator[HistoryPage]:
 		"""Ask for numbers within the time, and then whatever the time: a clock may have been set in between."""
 		for where in (window, ALL_TIME):
@@ -384,9 +276,7 @@ class HistoryReader:
 				progress.finish(search.rows, search.total, rows, None)
 				return
 
-	async def _read_repeated_hour(
-		self, hour: RepeatedHour, progress: _Progress
-	) -> AsyncIterator[HistoryPage]:
+	async def _read_repeated_hour(self, hour: RepeatedHour, progress: Progress) -> AsyncIterator[HistoryPage]:
 		"""Both passes of the hour; where rows tell no offset, the window in which they were found dates them.
 
 		A device that looks at the wall time alone gives the same rows twice: then their order must tell the passes.
@@ -396,7 +286,7 @@ class HistoryReader:
 		events = [*first.events, *second.events]
 		progress.absorb(first.progress)
 		if await self._is_same_hour(hour, first, second):
-			events = _dated_by_order(first.events, hour.amount)
+			events = dated_by_order(first.events, hour.amount)
 			progress.doubts += second.progress.doubts
 		else:
 			progress.absorb(second.progress)
@@ -406,71 +296,16 @@ class HistoryReader:
 			yield progress.page(tuple(new[start : start + PAGE_OF_EVENTS]), 0, 0)
 		yield progress.milestone(hour.second.until)
 
-	async def _collect(self, window: Window, repeat: timedelta, progress: _Progress) -> _Collected:
-		found = _Collected(_Progress(progress.limit, window.until), [])
+	async def _collect(self, window: Window, repeat: timedelta, progress: Progress) -> Pass:
+		found = Pass(Progress(progress.limit, window.until))
 		async for page in self._read_window(window, found.progress, repeat):
 			found.events += page.events
 		return found
 
-	async def _is_same_hour(self, hour: RepeatedHour, first: _Collected, second: _Collected) -> bool:
-		if not first.events or [_told(one) for one in first.events] != [_told(one) for one in second.events]:
+	async def _is_same_hour(self, hour: RepeatedHour, first: Pass, second: Pass) -> bool:
+		if not first.is_retold_by(second):
 			return False
 		if self._codes != (ANYTHING,):
 			return True
 		whole = self._conditions(Window(hour.first.since, hour.second.until), ANYTHING)[0]
 		return await self._endpoint.count(whole) != first.progress.rows + second.progress.rows
-
-
-@dataclass(slots=True)
-class _Collected:
-	progress: _Progress
-	events: list[AccessEvent]
-
-
-class _Numbers:
-	"""The serial numbers that are wanted, and those that were found with a time in the range."""
-
-	def __init__(self, first: int, last: int | None) -> None:
-		self._first = first
-		self._last = last
-		self._found: set[int] = set()
-		self.asked = (first, LAST_SERIAL if last is None else last)
-		self.proven = False
-
-	def hold(self, rows: Sequence[Tree]) -> bool:
-		"""Whether all rows carry numbers that were asked for."""
-		numbers = [serial_of(row) for row in rows]
-		return all(number is not None and self.asked[0] <= number <= self.asked[1] for number in numbers)
-
-	def note(self, events: Iterable[AccessEvent], window: Window) -> None:
-		self._found.update(
-			event.serial_no
-			for event in events
-			if event.serial_no is not None and window.holds(event.occurred_at)
-		)
-
-	def are_complete(self, search: Search) -> bool:
-		if self._last is not None:
-			return len(self._found) == self._last - self._first + 1
-		without_holes = bool(self._found) and len(self._found) == max(self._found) - self._first + 1
-		agreed = search.ended and search.steady and search.total == search.rows == len(self._found)
-		return without_holes and agreed
-
-
-def _told(event: AccessEvent) -> tuple[object, ...]:
-	"""What the device said of a row, whatever instant it was taken for."""
-	return (event.serial_no, event.occurred_text, event.major, event.minor, event.person, event.card_no)
-
-
-def _dated_by_order(events: Sequence[AccessEvent], amount: timedelta) -> list[AccessEvent]:
-	"""The second pass of the hour begins where times without offset go back."""
-	dated: list[AccessEvent] = []
-	previous: datetime | None = None
-	passed = False
-	for event in events:
-		if event.time_quality is TimeQuality.ZONE_ASSUMED:
-			passed = passed or (previous is not None and event.occurred_at < previous)
-			previous = event.occurred_at
-			event = event.retold(occurred_at=previous + amount if passed else previous, ordinal=0)
-		dated.append(event)
-	return [event for event in with_ordinals(dated) if isinstance(event, AccessEvent)]

@@ -299,6 +299,7 @@ async def test_requests_of_a_reading_are_bounded():
 		fill(device, range(30))
 		found = await read(reader_of(device, replace(QUICK, max_requests=10)))
 		assert (len(found.events), found.reason) == (10, Unproven.ENDLESS.value)
+		assert found.finding.rows == 10
 
 
 async def test_records_that_vanish_while_they_are_read_lead_to_another_reading():
