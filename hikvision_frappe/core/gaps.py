@@ -18,11 +18,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import pairwise
 
-from hikvision_frappe.core.identity import Outcome, Placement, SerialEpoch
+from hikvision_frappe.core.identity import SERIAL_LIMIT, Outcome, Placement, SerialEpoch
 
-# Two contacts that follow each other closer than this are one: clocks and rounding.
-CONTACT_TOLERANCE = timedelta(seconds=2)
+# Two contacts that follow each other closer than this are one. It is for rounding alone: a stream that is opened
+# again within a second may have missed a pass in between.
+CONTACT_TOLERANCE = timedelta(milliseconds=1)
+# A record is surely younger than an instant by our clock when the device's clock, put right, says so by this much.
+INSTANT_TOLERANCE = timedelta(seconds=2)
 
 
 class Cause(str, Enum):
@@ -177,6 +181,41 @@ def _beginning(
 	):
 		return None, None
 	return 0, latest.highest_at
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+	"""A count ended at ``highest`` in ``epoch`` and began anew: nobody can tell whether it had gone on in between.
+
+	since: the last record of the old count, by the device's clock; until: when the new count was first told, by ours.
+	"""
+
+	device: str
+	epoch: int
+	highest: int
+	since: datetime
+	until: datetime
+
+
+def restarts(
+	before: Mapping[str, Sequence[SerialEpoch]], after: Mapping[str, Sequence[SerialEpoch]], now: datetime
+) -> list[Restart]:
+	"""The counts that a batch shows to have ended; a wrap is no end. A store opens a gap for each (``after_serial``
+	is ``highest``) if the device has no contacts; if it has, what nobody heard is a break between two of them.
+
+	before, after: the epochs of each device around the batch. now: UTC.
+	"""
+	return [
+		_restart(device, ended, now)
+		for device, epochs in after.items()
+		for ended, epoch in pairwise(epochs)
+		if 0 < ended.highest != SERIAL_LIMIT
+		and all(known.number != epoch.number for known in before.get(device, ()))
+	]
+
+
+def _restart(device: str, ended: SerialEpoch, now: datetime) -> Restart:
+	return Restart(device, ended.number, ended.highest, ended.highest_at or now, now)
 
 
 # Breaks: from the times at which a device was heard.

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from hikvision_frappe.core.gaps import (
-	CONTACT_TOLERANCE,
+	INSTANT_TOLERANCE,
 	UNSETTLED,
 	Cause,
 	Contact,
@@ -23,6 +23,7 @@ from hikvision_frappe.core.gaps import (
 	GapState,
 	HistoryAnswer,
 	Jump,
+	Restart,
 	judge,
 	meet,
 )
@@ -210,13 +211,13 @@ def _end_outage(connection: sqlite3.Connection, gap: Gap, now: datetime) -> None
 def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datetime) -> None:
 	"""A gap for each stretch of numbers that was passed over."""
 	for jump in jumps:
-		offset = timedelta(seconds=clock_offset_of(connection, jump.device))
+		since, until = _by_our_clock(connection, jump, now)
 		gap = Gap(
 			name="",
 			device=jump.device,
 			cause=Cause.SERIAL_JUMP,
-			since=jump.since + offset,
-			until=jump.until + offset,
+			since=since,
+			until=until,
 			noticed_at=now,
 			epoch=jump.epoch,
 			first_serial=jump.first,
@@ -224,6 +225,33 @@ def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datet
 			reason=GapReason.AWAITING_ROWS,
 		)
 		_insert_gap(connection, gap)
+
+
+def open_restarts(connection: sqlite3.Connection, restarts: Iterable[Restart], now: datetime) -> None:
+	"""A gap at the end of each count, for devices that have no contacts in which it would lie."""
+	for restart in restarts:
+		if contact_of(connection, restart.device) is not None:
+			continue
+		since, until = _by_our_clock(connection, restart, now)
+		gap = Gap(
+			name="",
+			device=restart.device,
+			cause=Cause.SERIAL_JUMP,
+			since=since,
+			until=until,
+			noticed_at=now,
+			epoch=restart.epoch,
+			after_serial=restart.highest,
+		)
+		_insert_gap(connection, gap)
+
+
+def _by_our_clock(
+	connection: sqlite3.Connection, found: Jump | Restart, now: datetime
+) -> tuple[datetime, datetime]:
+	"""The instants of two records put right; what is missing was not made in the future, whatever the device says."""
+	offset = timedelta(seconds=clock_offset_of(connection, found.device))
+	return min(found.since + offset, now), min(found.until + offset, now)
 
 
 def clock_offset_of(connection: sqlite3.Connection, device: str) -> float:
@@ -425,8 +453,8 @@ def _evidence(
 		config is not None and config.history and local_history.supported(connection, device) is not False
 	)
 	answer = local_history.answer_for(connection, gap)
-	numbered, highest = _numbering(connection, gap)
-	bound, restarted = _bound(connection, gap, highest)
+	counts = _counts(connection, gap.device)
+	bound, restarted = _bound(connection, gap, counts)
 	first, last = gap.first_serial, gap.last_serial
 	if first is None and gap.after_serial is not None and bound is not None:
 		first, last = gap.after_serial + 1, bound - 1
@@ -434,7 +462,7 @@ def _evidence(
 		present=_present(connection, gap, first, last),
 		bound=bound,
 		restarted=restarted,
-		numbered=numbered,
+		numbered=not counts or any(counts.values()),
 		history=history,
 		answer=answer.answer,
 		told=answer.told,
@@ -444,16 +472,13 @@ def _evidence(
 	)
 
 
-def _numbering(connection: sqlite3.Connection, gap: Gap) -> tuple[bool, int]:
-	"""Whether the device's records have numbers, as far as anybody knows; and the highest one of the gap's epoch."""
-	rows = connection.execute("SELECT number, highest FROM epoch WHERE device = ?", (gap.device,)).fetchall()
-	return not rows or any(row[1] > 0 for row in rows), next(
-		(row[1] for row in rows if row[0] == gap.epoch), 0
-	)
+def _counts(connection: sqlite3.Connection, device: str) -> dict[int, int]:
+	"""The highest number of each epoch, 0 when its records have none."""
+	return dict(connection.execute("SELECT number, highest FROM epoch WHERE device = ?", (device,)))
 
 
-def _bound(connection: sqlite3.Connection, gap: Gap, highest: int) -> tuple[int | None, bool]:
-	"""The number that ends the gap; or whether its count began again, so that there is none."""
+def _bound(connection: sqlite3.Connection, gap: Gap, counts: Mapping[int, int]) -> tuple[int | None, bool]:
+	"""The number that ends the gap; or whether its count ended before, so that there is none."""
 	if gap.until is None or gap.first_serial is not None:
 		return None, False
 	values = {
@@ -462,12 +487,15 @@ def _bound(connection: sqlite3.Connection, gap: Gap, highest: int) -> tuple[int 
 		"after_serial": gap.after_serial or 0,
 		"until": gap.until.timestamp(),
 		"clock_offset": clock_offset_of(connection, gap.device),
-		"tolerance": CONTACT_TOLERANCE.total_seconds(),
+		"tolerance": INSTANT_TOLERANCE.total_seconds(),
 	}
 	bound = connection.execute(SELECT_BOUND, values).fetchone()[0]
-	if bound is not None or not connection.execute(SELECT_LATER_EPOCH, values).fetchone()[0]:
+	if bound is not None or max(counts, default=1) <= (gap.epoch or 1):
 		return bound, False
-	return (SERIAL_LIMIT + 1, False) if highest == SERIAL_LIMIT else (None, True)
+	if counts.get(gap.epoch or 1) != SERIAL_LIMIT:
+		return None, True
+	has_wrapped = connection.execute(SELECT_LATER_EPOCH, values).fetchone()[0]
+	return SERIAL_LIMIT + 1 if has_wrapped else None, False
 
 
 def _present(connection: sqlite3.Connection, gap: Gap, first: int | None, last: int | None) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hikvision_frappe.core.event import AccessEvent, TimeQuality
-from hikvision_frappe.core.gaps import Gap, jumps
+from hikvision_frappe.core.gaps import Gap, jumps, restarts
 from hikvision_frappe.core.identity import (
 	LedgerView,
 	Outcome,
@@ -199,6 +199,7 @@ class LocalSite:
 			placements = place(accepted, view)
 			_write(connection, placements, view, now)
 			local_completeness.open_jumps(connection, jumps(placements, before), now)
+			local_completeness.open_restarts(connection, restarts(before, view.epochs, now), now)
 		new = [placement.event for placement in placements if placement.outcome is Outcome.NEW]
 		if self._on_commit:
 			self._on_commit(new, now.timestamp())

@@ -1,0 +1,406 @@
+"""No pass is lost in silence, whatever happens in whatever order: a device, a listener, a ledger, held against the truth.
+
+``HYPOTHESIS_PROFILE=deep`` looks longer and further.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from datetime import datetime, timedelta
+
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from hikvision_frappe.core.event import AccessEvent, Source
+from hikvision_frappe.core.gaps import UNRESOLVED, UNSETTLED, Cause, Gap, GapState
+from hikvision_frappe.core.identity import RESET_EVIDENCE
+from hikvision_frappe.isapi.parsing import ParseContext, read_event
+from hikvision_frappe.listener.local_completeness import KeeperSettings
+from hikvision_frappe.listener.local_site import LocalSite
+from hikvision_frappe.listener.site import (
+	ConnectionState,
+	DeviceReport,
+	HistoryReport,
+	HistoryState,
+	IngestMode,
+	ListenerReport,
+)
+from tests.simulated_truth import (
+	KEY,
+	KINDS,
+	START,
+	Door,
+	Ear,
+	Kind,
+	Reading,
+	Truth,
+	begin_reading,
+	config_of,
+	row,
+)
+
+PERSONS = st.sampled_from(["0007", "0008"])
+LEASE = 45.0
+PATIENCE = KeeperSettings(tend_seconds=0, patience=timedelta(minutes=2), retry_least=1, retry_most=20)
+CLOSE = timedelta(seconds=2)  # clocks of whole seconds
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+
+
+class NoPassIsLost(RuleBasedStateMachine):
+	"""One device of any kind, from its entry at the site."""
+
+	@initialize(
+		kind=st.sampled_from(KINDS), first_serial=st.sampled_from([0, 400, 99_990]), before=st.integers(0, 3)
+	)
+	def enter(self, kind: Kind, first_serial: int, before: int) -> None:
+		self.now = START
+		self.kind = kind
+		self.door = Door(kind, first_serial)
+		self.ear = Ear(self.door)
+		self.listener = 1
+		self.reading: Reading | None = None
+		self.first_contact: datetime | None = None
+		self.watermark: datetime | None = None
+		self.known_offset = 0.0  # to the site
+		self.set_back = False
+		self.behind: set[int] = set()  # positions of records that an unknown clock jump put into the past
+		self.site = LocalSite(":memory:", [config_of(kind)], settings=PATIENCE, clock=lambda: self.now)
+		for _ in range(before):
+			self.door.make(self.now, "0007")
+		self.door.pushed_until = before
+
+	def teardown(self) -> None:
+		if not hasattr(self, "site"):
+			return
+		try:
+			self.settle()
+			self.tell_everything()
+		finally:
+			self.site.close()
+
+	# What happens.
+
+	@rule(seconds=st.sampled_from([1, 2, 5, 20, 45, 150, 700]))
+	def time_goes_by(self, seconds: int) -> None:
+		self.now += timedelta(seconds=seconds)
+
+	@rule(persons=st.lists(PERSONS, min_size=1, max_size=8))
+	def people_pass(self, persons: list[str]) -> None:
+		for person in persons:
+			record = self.door.make(self.now, person)
+			self.ear.made(record)
+			if self.is_behind(record):
+				self.behind.add(record.position)
+
+	def is_behind(self, record: Truth) -> bool:
+		"""The clock was set back, and the site does not know yet, or its watermark has passed that time already."""
+		unknown = -self.door.skew.total_seconds() > self.known_offset
+		passed = self.watermark is not None and record.occurred_at < self.watermark
+		return unknown or (passed and self.set_back)
+
+	@precondition(lambda self: not self.kind.heartbeats)  # whose clock nobody can read
+	@rule(seconds=st.sampled_from([-3600, -90, 90, 3600]))
+	def the_clock_jumps(self, seconds: int) -> None:
+		assume(abs(self.door.skew + timedelta(seconds=seconds)) <= timedelta(hours=2))
+		self.door.skew += timedelta(seconds=seconds)
+		self.set_back |= seconds < 0
+
+	@rule()
+	def the_device_is_reset(self) -> None:
+		"""The new count must be recognisable: smaller numbers, and clearly younger records."""
+		self.now += timedelta(minutes=3)
+		newest = max((each.occurred_at for each in self.door.log), default=START)
+		assume(self.door.last_serial > 200 and self.now + self.door.skew > newest + RESET_EVIDENCE)
+		self.lose_stream()
+		self.reading = None
+		self.door.forget_all(0)
+
+	@rule(first_serial=st.sampled_from([0, 50, 700]))
+	def the_device_is_replaced(self, first_serial: int) -> None:
+		self.now += timedelta(minutes=5)
+		self.lose_stream()
+		self.reading = None
+		self.door.hardware_number += 1
+		self.set_back |= self.door.skew > timedelta()
+		self.door.skew = timedelta()
+		self.door.forget_all(first_serial)
+
+	@rule()
+	def the_listener_dies(self) -> None:
+		self.ear.restart()
+		self.reading = None
+		self.listener += 1
+
+	@precondition(lambda self: self.ear.spool.waiting)
+	@rule(count=st.integers(1, 30), crash=st.booleans())
+	def the_spool_is_forwarded(self, count: int, crash: bool) -> None:
+		"""With a crash between the commit and its acknowledgement."""
+		batch = [event for event, _ in zip(self.ear.spool.waiting, range(count), strict=False)]
+		self.site.deliver(batch)
+		if crash:
+			self.the_listener_dies()
+		else:
+			self.ear.spool.drop(len(batch))
+
+	@rule()
+	def the_listener_reports(self) -> None:
+		contact = self.ear.contact.told(self.ear.spool.settled)
+		if contact is not None and self.first_contact is None:
+			self.first_contact = contact.since
+		report = DeviceReport(
+			KEY, ConnectionState.CONNECTED, self.now, clock_offset=self.ear.clock_offset, contact=contact
+		)
+		self.known_offset = self.ear.clock_offset or 0.0
+		self.site.report(ListenerReport(f"listener {self.listener}", self.now, devices=(report,)))
+
+	@precondition(lambda self: any(gap.state is GapState.UNRECOVERABLE for gap in self.site.gaps()))
+	@rule()
+	def hr_accepts_what_nobody_can_fill(self) -> None:
+		for gap in self.site.gaps():
+			if gap.state is GapState.UNRECOVERABLE:
+				assert self.site.accept_gap(gap.name, "known")
+
+	# Streams.
+
+	@precondition(lambda self: self.kind.mode is IngestMode.STREAM and self.ear.wire is None)
+	@rule()
+	def the_stream_is_opened(self) -> None:
+		self.ear.connect(self.now)
+
+	@precondition(lambda self: self.ear.wire is not None)
+	@rule(silent=st.booleans())
+	def the_stream_is_lost(self, silent: bool) -> None:
+		self.ear.lose(Cause.SILENCE if silent else Cause.RECONNECT)
+
+	@precondition(lambda self: self.ear.wire)
+	@rule(count=st.integers(1, 20), times=st.integers(1, 2), dice=st.randoms(use_true_random=False))
+	def the_stream_tells(self, count: int, times: int, dice: object) -> None:
+		"""Some of it, perhaps twice, live records in any order."""
+		wire = self.ear.wire
+		assert wire is not None
+		parts = [wire.popleft() for _ in range(min(count, len(wire)))]
+		live = [part for part in parts if part.live]
+		dice.shuffle(live)  # type: ignore[attr-defined]
+		for part in [part for part in parts if not part.live] + live:
+			self.ear.hear([part] * times, self.now)
+
+	@precondition(lambda self: self.ear.wire is not None)
+	@rule()
+	def the_stream_beats(self) -> None:
+		"""A heartbeat stands behind everything that was sent before."""
+		assert self.ear.wire is not None
+		while self.ear.wire:
+			self.ear.hear([self.ear.wire.popleft()], self.now)
+		self.ear.hear([], self.now)
+
+	# Pushes.
+
+	@precondition(lambda self: self.kind.mode is IngestMode.PUSH and self.door.next_push())
+	@rule(count=st.integers(1, 20), heard=st.sampled_from(["yes", "yes", "yes", "answer lost", "refused"]))
+	def the_device_pushes(self, count: int, heard: str) -> None:
+		"""In order, each until it is acknowledged; an answer that is lost makes it push again."""
+		for _ in range(count):
+			record = self.door.next_push()
+			if record is None:
+				return
+			if heard == "refused":
+				self.ear.refuse_push(self.now)
+				return
+			self.ear.take_push(record, self.now)
+			if heard == "answer lost":
+				return
+			self.door.pushed_until = record.position + 1
+
+	@precondition(lambda self: self.kind.heartbeats)
+	@rule()
+	def the_device_pushes_a_heartbeat(self) -> None:
+		self.ear.take_heartbeat(self.now)
+
+	# History.
+
+	@precondition(lambda self: self.kind.history and self.reading is None)
+	@rule()
+	def a_reading_begins(self) -> None:
+		name = f"listener {self.listener}"
+		self.site.devices(name, LEASE)
+		for task in self.site.history_tasks(name, LEASE):
+			self.ear.clock_offset = -self.door.skew.total_seconds()
+			self.reading = begin_reading(self.door, task, self.now)
+
+	@precondition(lambda self: self.reading is not None)
+	@rule(page=st.integers(1, 30), end=st.booleans())
+	def a_page_is_read(self, page: int, end: bool) -> None:
+		reading = self.reading
+		assert reading is not None
+		batch = reading.events[reading.delivered : reading.delivered + page]
+		if batch:
+			reading.new += self.site.deliver(batch).new
+			reading.delivered += len(batch)
+		if end and reading.delivered >= len(reading.events):
+			self.reading_ends(reading, HistoryState.PROVEN)
+
+	@precondition(lambda self: self.reading is not None)
+	@rule()
+	def a_reading_fails(self) -> None:
+		assert self.reading is not None
+		self.reading_ends(self.reading, HistoryState.FAILED)
+
+	@precondition(lambda self: self.kind.history)
+	@rule(since=st.integers(0, 3000), length=st.integers(0, 3000))
+	def a_user_asks_for_history(self, since: int, length: int) -> None:
+		begins = self.now - timedelta(seconds=since)
+		self.site.ask_history(KEY, begins, min(self.now, begins + timedelta(seconds=length)))
+
+	def reading_ends(self, reading: Reading, state: HistoryState) -> None:
+		self.reading = None
+		self.site.report_history(
+			HistoryReport(
+				reading.task.name,
+				KEY,
+				state,
+				rows=reading.delivered,
+				new=reading.new,
+				total=len(reading.events),
+				numbered=self.kind.numbered_history if reading.delivered else None,
+				retry=state is HistoryState.FAILED,
+			)
+		)
+
+	# What must hold.
+
+	@invariant()
+	def every_row_is_a_record_and_no_record_is_twice(self) -> None:
+		if not hasattr(self, "site"):
+			return
+		rows = self.site.rows()
+		truth = Counter((each.serial_no, *each.content) for each in self.door.log)
+		told = Counter((each.serial_no, each.occurred_second, each.person) for each in rows if each.serial_no)
+		assert not told - truth
+		contents = Counter((each.occurred_second, each.person) for each in rows)
+		assert not contents - Counter(each.content for each in self.door.log)
+
+	@invariant()
+	def a_watermark_never_goes_back_nor_passes_a_missing_record(self) -> None:
+		if not hasattr(self, "site"):
+			return
+		mark = self.site.watermarks().get(KEY)
+		if mark is None or mark.moment is None:
+			return
+		assert self.watermark is None or mark.moment >= self.watermark
+		self.watermark = mark.moment
+		gaps = self.site.gaps()
+		for record in self.missing():
+			if record.occurred_at < mark.moment and record.position not in self.behind:
+				assert any(gap.state is GapState.ACCEPTED and covers(gap, record) for gap in gaps), (
+					self.story(record)
+				)
+
+	def missing(self) -> list[Truth]:
+		"""Records that are not in the ledger and should be: those that it began with are not ours."""
+		rows = self.site.rows()
+		numbers = Counter(
+			(each.serial_no, each.occurred_second, each.person) for each in rows if each.serial_no
+		)
+		unnumbered = Counter((each.occurred_second, each.person) for each in rows if not each.serial_no)
+		missing = []
+		for record in self.door.log:
+			key = (record.serial_no, *record.content)
+			if numbers[key]:
+				numbers[key] -= 1
+			elif unnumbered[record.content]:
+				unnumbered[record.content] -= 1
+			else:
+				missing.append(record)
+		told = set(map(id, self.door.log)) - set(map(id, missing))
+		first = next((record.position for record in self.door.log if id(record) in told), len(self.door.log))
+		return [record for record in missing if not self.is_before_us(record, first)]
+
+	def is_before_us(self, record: Truth, first: int) -> bool:
+		if self.first_contact is None:
+			return record.position < first
+		return record.position < first and record.made_at <= self.first_contact
+
+	def settle(self) -> None:
+		"""Let everybody do what they do by themselves, and have a last pass; then nothing may be missing in silence."""
+		self.all_goes_well(seconds=120)
+		self.people_pass(["0008"])
+		self.all_goes_well(seconds=300)
+		gaps = [gap for gap in self.site.gaps() if gap.state in UNRESOLVED or gap.state is GapState.ACCEPTED]
+		for record in self.missing():
+			assert any(covers(gap, record) for gap in gaps), self.story(record)
+
+	def all_goes_well(self, seconds: int) -> None:
+		for _ in range(seconds // 30):
+			self.now += timedelta(seconds=30)
+			self.everything_is_told()
+			self.histories_are_read()
+			self.a_watermark_never_goes_back_nor_passes_a_missing_record()
+
+	def everything_is_told(self) -> None:
+		if self.kind.mode is IngestMode.STREAM:
+			if self.ear.wire is None:
+				self.the_stream_is_opened()
+			self.the_stream_beats()
+		if self.kind.mode is IngestMode.PUSH:
+			self.the_device_pushes(len(self.door.log), "yes")
+		if self.kind.heartbeats:
+			self.the_device_pushes_a_heartbeat()
+		self.site.deliver(list(self.ear.spool.waiting))
+		self.ear.spool.drop(len(self.ear.spool.waiting))
+		self.the_listener_reports()
+
+	def histories_are_read(self) -> None:
+		while self.kind.history:
+			if self.reading is None:
+				self.a_reading_begins()
+			if self.reading is None:
+				return
+			self.a_page_is_read(len(self.reading.events) or 1, True)
+
+	def tell_everything(self) -> None:
+		"""Somebody has kept all of it: the ledger is the truth, and no gap waits for anything."""
+		self.site.deliver([self.numbered(record) for record in self.door.log])
+		assert Counter(
+			(row.serial_no, row.occurred_second, row.person) for row in self.site.rows()
+		) == Counter((each.serial_no, *each.content) for each in self.door.log)
+		self.people_pass(["0007"])
+		self.all_goes_well(seconds=300)
+		waiting = [gap for gap in self.site.gaps() if gap.state in UNSETTLED]
+		assert not waiting, self.story()
+
+	def numbered(self, record: Truth) -> AccessEvent:
+		context = ParseContext(KEY, "UTC", True, Source.HISTORY, record.hardware)
+		event = read_event(row(record, numbered=True), context, self.now)
+		assert event is not None
+		return event
+
+	def story(self, record: Truth | None = None) -> str:
+		lines = [f"{each.name}: {each.cause.value} {each.since:%T} to {each.until or each.since:%T}, epoch {each.epoch} "
+			f"after {each.after_serial}, {each.first_serial} to {each.last_serial}: {each.state.value}, {each.reason.value}"
+			for each in self.site.gaps()]  # fmt: skip
+		return "\n".join([f"now {self.now:%T}", str(record or ""), *lines])
+
+	def lose_stream(self) -> None:
+		if self.ear.wire is not None:
+			self.ear.lose(Cause.RECONNECT)
+
+
+def covers(gap: Gap, record: Truth) -> bool:
+	"""By its numbers, or by its time."""
+	if gap.first_serial is not None and gap.last_serial is not None:
+		if gap.first_serial <= record.serial_no <= gap.last_serial:
+			return True
+	return gap.since - CLOSE <= record.made_at and (gap.until is None or record.made_at <= gap.until + CLOSE)
+
+
+NoPassIsLost.TestCase.settings = settings(
+	max_examples=5_000 if DEEP else 150,
+	stateful_step_count=80 if DEEP else 40,
+	deadline=None,
+	print_blob=True,
+	report_multiple_bugs=False,
+	suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+TestNoPassIsLost = NoPassIsLost.TestCase
