@@ -432,6 +432,7 @@ def _k1t323_push() -> Profile:
 			picture=True,
 			remembers=False,
 		),
+		history=History(offset=OffsetForm.FACTORY),
 	)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ from hikvision_frappe.isapi.errors import (
 	NotPermitted,
 	NotSupported,
 	Rejected,
+	SearchTooWide,
 	SetupWrong,
 )
 from tests.isapi.support import NOW, fixture
@@ -138,3 +139,51 @@ def test_no_answer_does_any_harm(body, http_status):
 	for prefix in (b"", b"<userCheck>", b'{"statusCode":'):
 		answers.locked(prefix + body)
 		assert isinstance(answers.stream_refusal(http_status, prefix + body), IsapiError)
+
+
+@pytest.mark.parametrize(
+	("local", "rule", "hours"),
+	[
+		("2026-05-04T10:00:00+02:00", "", 2),
+		("2026-05-04T10:00:00-03:30", "", -3.5),
+		("2026-05-04T10:00:00Z", "", 0),
+		("2026-05-04T10:00:00", "CST-5:00:00", 5),
+		("2026-05-04T10:00:00", "", None),
+		("2026-05-04T10:00:0005:00", "", None),
+	],
+)
+def test_a_clock_tells_the_offset_that_it_writes(local, rule, hours):
+	body = f"<Time><localTime>{local}</localTime><timeZone>{rule}</timeZone></Time>".encode()
+	expected = None if hours is None else timedelta(hours=hours)
+	assert answers.read_clock(body, "Europe/Bratislava", False, NOW).utc_offset == expected
+
+
+@pytest.mark.parametrize(
+	("body", "storage"),
+	[
+		(b'{"EventStorageCfg":{"mode":"cycle"}}', answers.Storage("cycle")),
+		(b'{"EventStorageCfg":{"mode":"regular","period":1440}}', answers.Storage("regular", 1440)),
+		(b'{"mode":"time","checkTime":"2026-01-01T00:00:00","period":0}', answers.Storage("time")),
+		(
+			b"<EventStorageCfg><mode>cycle</mode><period>60</period></EventStorageCfg>",
+			answers.Storage("cycle"),
+		),
+		(b'{"EventStorageCfg":{"mode":"elsewhere"}}', answers.Storage()),
+		(b"[]", answers.Storage()),
+		(b"", answers.Storage()),
+	],
+)
+def test_how_records_are_kept_is_read(body, storage):
+	assert answers.read_storage(body) == storage
+
+
+@pytest.mark.parametrize(
+	("mode", "by_timer"), [("regular", True), ("time", True), ("cycle", False), ("", False)]
+)
+def test_records_may_be_deleted_by_a_timer(mode, by_timer):
+	assert answers.Storage(mode).deletes_by_timer is by_timer
+
+
+def test_a_search_that_took_too_long_can_be_told_from_a_busy_device():
+	with pytest.raises(SearchTooWide):
+		answers.ensure_success(503, b'{"statusCode":2,"subStatusCode":"searchTimeout"}')

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hikvision_frappe.core.event import Source, TimeQuality
+from hikvision_frappe.core.event import TimeQuality
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.errors import BadAnswer, IsapiError
 from hikvision_frappe.isapi.history import HistoryReader, HistorySettings, Range, Unproven
 from hikvision_frappe.isapi.history_pages import Code, Condition, Limits, Page, read_limits, read_page
 from hikvision_frappe.isapi.history_reading import RowReader
 from hikvision_frappe.isapi.history_windows import Window
-from hikvision_frappe.isapi.parsing import ParseContext
 from tests.isapi.servers import CHALLENGE, CannedServer, answer
-from tests.isapi.support import HISTORY, NOW, PAYLOADS
+from tests.isapi.support import HISTORY, NOW
 
 ROW = {"major": 5, "minor": 75, "time": "2026-05-04T09:00:00+02:00", "serialNo": 7}
 TIME = b"<Time><timeMode>NTP</timeMode><localTime>2026-05-04T10:00:30+02:00</localTime></Time>"
@@ -167,25 +166,3 @@ async def test_a_hostile_device_is_neither_believed_nor_endless(pages):
 		finally:
 			await client.close()
 		assert asked <= 90
-
-
-# What was seen on devices
-
-
-@pytest.mark.skipif(not PAYLOADS.is_dir(), reason="no payloads of devices here")
-class TestPayloads:
-	def test_a_real_answer_gives_its_rows(self):
-		text = (PAYLOADS / "acsevent" / "gardengate_http_response_6_rows.http").read_bytes()
-		page = read_page(text.partition(b"\n\n")[2] or text.partition(b"\r\n\r\n")[2])
-		assert (len(page.rows), page.total, page.last) == (6, 6, True)
-		zone = ParseContext("GATE-1", "Asia/Bangkok", True, Source.HISTORY)
-		window = Window(datetime(2023, 6, 9, tzinfo=timezone.utc), datetime(2023, 6, 10, tzinfo=timezone.utc))
-		reader = RowReader(zone, window, set())
-		events = reader.read(page.rows)
-		assert len(events) == 6
-		assert all(event.serial_no and event.person == "100054" and event.live is False for event in events)
-		assert events[0].occurred_at == datetime(2023, 6, 9, 12, 5, 47, tzinfo=timezone.utc)
-
-	def test_the_limits_of_a_count_are_no_limits_of_a_search(self):
-		text = (PAYLOADS / "acsevent" / "kv6124_totalnum_capabilities.json").read_bytes()
-		assert read_limits(text) == Limits()

@@ -8,15 +8,24 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from hikvision_frappe.core.event import AccessEvent, EventKind, TimeQuality
+from hikvision_frappe.core.event import AccessEvent, EventKind, Source, TimeQuality
 from hikvision_frappe.isapi import answers
 from hikvision_frappe.isapi.errors import AccountLocked, NotSupported, Rejected, StreamSlotTaken
+from hikvision_frappe.isapi.history_pages import Limits, read_limits, read_page
+from hikvision_frappe.isapi.history_reading import RowReader
+from hikvision_frappe.isapi.history_windows import Window
 from hikvision_frappe.isapi.messages import Heartbeat, Notice
-from hikvision_frappe.isapi.parsing import MalformedPayload, parse_document, parse_push, read_event
+from hikvision_frappe.isapi.parsing import (
+	MalformedPayload,
+	ParseContext,
+	parse_document,
+	parse_push,
+	read_event,
+)
 from tests.isapi.support import HISTORY, NOW, PAYLOADS, PUSH, STREAM, cut, framed
 
 if not PAYLOADS.is_dir():
@@ -169,3 +178,18 @@ def test_captured_answers_are_understood():
 )
 def test_captured_refusals_are_sorted(name, status, error):
 	assert type(answers.refusal(status, answers.read_status(payload(name)))) is error
+
+
+def test_a_page_of_history_from_a_device_gives_all_of_its_rows():
+	page = read_page(payload("acsevent/gardengate_http_response_6_rows.http").partition(b"\n\n")[2])
+	assert (len(page.rows), page.total, page.last) == (6, 6, True)
+	zone = ParseContext("GATE-1", "Asia/Bangkok", True, Source.HISTORY)
+	since = datetime(2023, 6, 9, tzinfo=timezone.utc)
+	events = RowReader(zone, Window(since, since + timedelta(days=1)), set()).read(page.rows)
+	assert len(events) == 6
+	assert all(event.serial_no and event.person == "100054" and event.live is False for event in events)
+	assert events[0].occurred_at == datetime(2023, 6, 9, 12, 5, 47, tzinfo=timezone.utc)
+
+
+def test_the_limits_of_a_count_are_no_limits_of_a_search():
+	assert read_limits(payload("acsevent/kv6124_totalnum_capabilities.json")) == Limits()
