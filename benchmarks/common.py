@@ -50,7 +50,7 @@ class Role:
 			stdin=subprocess.PIPE,
 			stdout=subprocess.PIPE,
 			text=True,
-			env={**os.environ, "PYTHONPATH": str(ROOT)},
+			env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()])},
 		)
 		self._measured = psutil.Process(self._process.pid)
 
@@ -100,6 +100,10 @@ def roles_end(roles: Sequence[Role]) -> Iterator[None]:
 	finally:
 		for role in roles:
 			role.end()
+
+
+def _python_path() -> list[str]:
+	return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def say(line: object) -> None:

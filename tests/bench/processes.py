@@ -162,6 +162,12 @@ class ListenerProcess:
 		with urllib.request.urlopen(url, timeout=5) as answer:
 			return json.load(answer)
 
+	def cpu_seconds(self) -> float:
+		"""Processor time that the listener's process has used."""
+		assert self._process
+		ticks = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+		return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+
 	def log_text(self) -> str:
 		return self.log.read_text(errors="replace")
 
