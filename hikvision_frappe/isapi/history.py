@@ -13,7 +13,14 @@ from hikvision_frappe.core.event import EventKind, as_utc
 from hikvision_frappe.isapi.answers import Storage, read_storage
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.codes import minors_of
-from hikvision_frappe.isapi.errors import BadAnswer, NotPermitted, NotSupported, Rejected, SearchTooWide
+from hikvision_frappe.isapi.errors import (
+	BadAnswer,
+	DeviceBusy,
+	NotPermitted,
+	NotSupported,
+	Rejected,
+	SearchTooWide,
+)
 from hikvision_frappe.isapi.history_finding import (
 	UNFINISHED,
 	Finding,
@@ -63,6 +70,8 @@ ACCESS = 5
 # What no clock of a device is outside of, for rows asked for by number.
 ALL_TIME = Window(datetime(1970, 1, 2, tzinfo=timezone.utc), datetime(2037, 12, 30, tzinfo=timezone.utc))
 PAGE_OF_EVENTS = 500
+# A device may fail at what is good to know, and still give its history.
+_TELLS_NOTHING = (NotSupported, NotPermitted, Rejected, BadAnswer, DeviceBusy)
 
 
 class HistoryReader:
@@ -101,7 +110,7 @@ class HistoryReader:
 		"""How the device keeps its records; ``Storage()`` when it does not tell."""
 		try:
 			return read_storage(await self._client.request("GET", STORAGE))
-		except (NotSupported, NotPermitted, Rejected):
+		except _TELLS_NOTHING:
 			return Storage()
 
 	async def read(self, wanted: Range) -> AsyncIterator[HistoryPage]:
@@ -133,7 +142,7 @@ class HistoryReader:
 	async def _read_limits(self) -> Limits:
 		try:
 			return await self._endpoint.limits()
-		except (NotSupported, NotPermitted, Rejected, BadAnswer):
+		except _TELLS_NOTHING:
 			return Limits()
 
 	async def _find_codes(self, limits: Limits) -> tuple[Code, ...]:
@@ -257,7 +266,7 @@ class HistoryReader:
 		self, numbers: Numbers, window: Window, progress: Progress
 	) -> AsyncIterator[HistoryPage]:
 		"""Ask for numbers within the time, and then whatever the time: a clock may have been set in between."""
-		for where in (window, ALL_TIME):
+		for where in (window, ALL_TIME) if numbers.are_bounded else (window,):
 			rows = RowReader(self._context, where, progress.told)
 			condition = self._conditions(where, ANYTHING, numbers.asked)[0]
 			page_rows = (self._limits or Limits()).rows

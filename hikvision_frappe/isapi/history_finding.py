@@ -164,6 +164,11 @@ class Numbers:
 		self.asked = (first, LAST_SERIAL if last is None else last)
 		self.proven = False
 
+	@property
+	def are_bounded(self) -> bool:
+		"""Whether there is a last number; without one, every earlier count of the device would belong to it too."""
+		return self._last is not None
+
 	def hold(self, rows: Sequence[Tree]) -> bool:
 		"""Whether all rows carry numbers that were asked for."""
 		numbers = [serial_of(row) for row in rows]

@@ -17,7 +17,15 @@ import orjson
 
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.documents import MalformedDocument, Tree, read_document, read_plain_json
-from hikvision_frappe.isapi.errors import BadAnswer, NotSupported, Rejected, SearchTooWide, TryAgain
+from hikvision_frappe.isapi.errors import (
+	BadAnswer,
+	DeviceBusy,
+	NotPermitted,
+	NotSupported,
+	Rejected,
+	SearchTooWide,
+	TryAgain,
+)
 
 SEARCH = "/ISAPI/AccessControl/AcsEvent?format=json"
 SEARCH_LIMITS = "/ISAPI/AccessControl/AcsEvent/capabilities?format=json"
@@ -132,7 +140,7 @@ class Endpoint:
 		return await self._patiently(ask)
 
 	async def count(self, condition: Condition) -> int | None:
-		"""How many rows the device says it has; None when it does not count."""
+		"""How many rows the device says it has; None when it does not count, or cannot now."""
 		if not self._counts:
 			return None
 		body = orjson.dumps({"AcsEventTotalNumCond": condition.fields()})
@@ -144,7 +152,7 @@ class Endpoint:
 			return await self._patiently(ask)
 		except NotSupported:
 			self._counts = False
-		except (Rejected, BadAnswer):
+		except (Rejected, NotPermitted, BadAnswer, DeviceBusy):
 			pass
 		return None
 

@@ -31,6 +31,7 @@ from hikvision_frappe.isapi.history import (
 from hikvision_frappe.isapi.parsing import ParseContext
 from hikvision_frappe.simulator import PROFILES, Faults, SimulatedDevice
 from hikvision_frappe.simulator.clock import repeated_hour
+from hikvision_frappe.simulator.http import Response
 from hikvision_frappe.simulator.profile import (
 	SerialFilter,
 	Storing,
@@ -40,6 +41,7 @@ from hikvision_frappe.simulator.profile import (
 from tests.isapi.test_client import address_of
 
 AT = datetime(2026, 5, 4, 8, 0, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
 QUICK = HistorySettings(retry_seconds=0.0)
 SEARCH = "/ISAPI/AccessControl/AcsEvent?format=json"
 COUNT = "/ISAPI/AccessControl/AcsEventTotalNum?format=json"
@@ -630,6 +632,30 @@ async def test_both_passes_of_the_repeated_hour_get_their_instants(windows, page
 		assert found.pages[-1].read_until == until + timedelta(seconds=1)
 
 
+@settings(max_examples=30)
+@given(
+	minutes=st.lists(st.integers(-150, 150), max_size=25),
+	page=st.integers(1, 30),
+	positions=st.integers(5, 60),
+	span=st.tuples(st.integers(-180, 180), st.integers(-180, 180)),
+)
+async def test_any_rows_around_the_repeated_hour_get_their_instants(minutes, page, positions, span):
+	first, second = repeated_hour("Europe/Athens", 2025)
+	change = first + (second - first) / 2
+	since, until = (change + timedelta(minutes=minute) for minute in sorted(span))
+	most = max(Counter(minutes).values(), default=0)
+	async with SimulatedDevice(profile("kv6124", page=page, positions=max(positions, most + 1))) as device:
+		for minute in minutes:
+			device.make_pass("1", at=change + timedelta(minutes=minute))
+		found = await read(reader_of(device), since, until)
+		inside = [event for event in found.events if since <= event.occurred_at <= until]
+		assert told(inside) == truth(device, since, until, numbered=False)
+		assert set(told(found.events)) <= set(
+			truth(device, since - 2 * HOUR, until + 2 * HOUR, numbered=False)
+		)
+		assert found.finding.proven
+
+
 async def test_one_equal_row_in_each_pass_of_the_repeated_hour_stays_two():
 	first, second = repeated_hour("Europe/Athens", 2025)
 	async with SimulatedDevice(PROFILES["kv6124"]) as device:
@@ -707,6 +733,15 @@ async def test_slow_answers_are_waited_for():
 		assert (await read(reader_of(device))).finding.proven
 
 
+async def test_a_device_that_fails_at_everything_else_still_gives_its_history():
+	async with Failing(PROFILES["k1a340"]) as device:
+		fill(device, range(40))
+		reader = reader_of(device)
+		assert await reader.storage() == Storage()
+		found = await read(reader)
+		assert found.finding == Finding(True, "", 40, 40, True)
+
+
 async def test_a_wrong_password_is_told_after_one_try():
 	async with SimulatedDevice(PROFILES["k1a340"]) as device:
 		reader = reader_of(device, client=DeviceClient(address_of(device, password="Not-it-99")))
@@ -763,6 +798,17 @@ class Watched(SimulatedDevice):
 		if request.target == SEARCH and request.method == "POST" and "authorization" in request.headers:
 			self.searches.append(json.loads(request.body)["AcsEventCond"])
 		return super()._answer(request)
+
+
+class Failing(SimulatedDevice):
+	"""Answers 500 to whatever is no search."""
+
+	def _answer(self, request):
+		answer = super()._answer(request)
+		asked = (
+			"AcsEvent" in request.target and request.target != SEARCH and "authorization" in request.headers
+		)
+		return Response(500) if asked else answer
 
 
 class Uncut(SimulatedDevice):
