@@ -93,8 +93,10 @@ class DrainResult:
 		return sum(self.states.values())
 
 
-def drain(limit: int = 500, time_budget: float | None = None) -> DrainResult:
+def drain(limit: int = 500, time_budget: float | None = None, backlog: int = BACKLOG) -> DrainResult:
 	"""Settle up to ``limit`` waiting passes of the connected site, for at most ``time_budget`` seconds.
+
+	backlog: so many of them, or more, are written in sets where nobody else listens to Employee Checkin.
 
 	Commits after every pass or set of passes. An error stays on its pass; only what says that the site itself cannot be worked on
 	(database away, maintenance) is raised, with nothing half done. Runs as the session's user: a job or a process
@@ -110,7 +112,7 @@ def drain(limit: int = 500, time_budget: float | None = None) -> DrainResult:
 		names = _waiting(limit)
 		result.more = len(names) == limit
 		if names:
-			_drain_batches(_load_passes(names), deadline, result)
+			_drain_batches(_load_passes(names), deadline, backlog, result)
 	return result
 
 
@@ -178,9 +180,11 @@ def _load_passes(names: Sequence[str]) -> list[LedgerPass]:
 	return [LedgerPass.from_row(row) for row in rows]
 
 
-def _drain_batches(passes: Sequence[LedgerPass], deadline: float | None, result: DrainResult) -> None:
+def _drain_batches(
+	passes: Sequence[LedgerPass], deadline: float | None, backlog: int, result: DrainResult
+) -> None:
 	rules = load_rules()
-	sets = _sets_for(passes, rules, result)
+	sets = _sets_for(rules, result) if len(passes) >= backlog else None
 	for batch in batches(passes, BATCH_SPAN, SET_SIZE if sets else None):
 		if _time_is_up(deadline, result):
 			return
@@ -192,10 +196,8 @@ def _drain_batches(passes: Sequence[LedgerPass], deadline: float | None, result:
 		_refresh_people(unmatched)
 
 
-def _sets_for(passes: Sequence[LedgerPass], rules: SiteRules, result: DrainResult) -> SetPath | None:
-	"""The way of writing sets, where a backlog waits and nobody else listens to Employee Checkin."""
-	if len(passes) < BACKLOG:
-		return None
+def _sets_for(rules: SiteRules, result: DrainResult) -> SetPath | None:
+	"""The way of writing sets, where nobody else listens to Employee Checkin."""
 	result.why_not_sets = why_not_sets()
 	if result.why_not_sets:
 		logger.info("the backlog goes one by one: %s", " ".join(result.why_not_sets))

@@ -23,6 +23,9 @@ from hikvision_frappe.core.states import EventState
 # Of the fields that say what became of an event, those that differ from event to event within a set.
 OUTCOME_FIELDS = ("state", "state_reason", "log_type", "employee", "access_person", "employee_checkin")
 
+# The database looks for the name of each row among those of its statement, one after the other.
+TOLD_AT_ONCE = 100
+
 
 def lock_pass(name: str) -> LedgerPass | None:
 	"""The pass as it is now, its row locked until the transaction ends; None when it is gone or locked."""
@@ -104,14 +107,15 @@ def _outcome_statement(_db_type: str, fields: tuple[str, ...]) -> str:
 
 
 def write_outcomes(outcomes: Mapping[str, Mapping[str, Any]]) -> None:
-	"""Write what became of several locked events, by name, in one statement."""
-	if not outcomes:
-		return
-	values: list[Any] = []
-	for fieldname in OUTCOME_FIELDS:
-		for name, outcome in outcomes.items():
-			values += (name, outcome[fieldname])
-	frappe.db.sql(_outcomes_statement(frappe.db.db_type, len(outcomes)), (*values, now(), list(outcomes)))
+	"""Write what became of several locked events, by name, in few statements."""
+	names = list(outcomes)
+	for first in range(0, len(names), TOLD_AT_ONCE):
+		some = names[first : first + TOLD_AT_ONCE]
+		values: list[Any] = []
+		for fieldname in OUTCOME_FIELDS:
+			for name in some:
+				values += (name, outcomes[name][fieldname])
+		frappe.db.sql(_outcomes_statement(frappe.db.db_type, len(some)), (*values, now(), some))
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """A backlog's way to Employee Checkin: many passes decided in memory and written in one transaction.
 
 A set is planned from facts that are read in a fixed number of statements, and then written: its ledger rows locked by
-primary key, the check-ins inserted in one statement, the ledger rows updated in one, one commit. Whatever is unusual
+primary key, the check-ins inserted in one statement, the ledger rows updated in few, one commit. Whatever is unusual
 about a pass leaves it to HRMS's document, and with it the later passes of the same employee, because what those mean
 depends on it. A set that cannot be written leaves all of its passes to the document.
 """
@@ -33,7 +33,7 @@ from hikvision_frappe.core.checkin import Checkin, LogType
 from hikvision_frappe.core.people import Resolution, Standing, folded
 from hikvision_frappe.core.states import EventState
 
-SET_SIZE = 250
+SET_SIZE = 500
 # Fewer waiting passes than this are no backlog.
 BACKLOG = 100
 
