@@ -2,7 +2,8 @@
 
 What was heard becomes certain in two steps: it is stored in the spool, and it has left the spool for the site. So
 each claim remembers which events were stored before it (a *mark*: how many events the spool had ever taken), and is
-made only after the spool has settled that many. All instants are aware UTC by our clock.
+made only after the spool has settled that many. All instants are aware UTC by our clock: those at which we read what
+had come, which is later than its coming by the event loop's latency (less than ``core.watermark.MARGIN``).
 """
 
 from __future__ import annotations
@@ -90,8 +91,6 @@ class DeviceContact:
 	def heard(self, at: datetime, mark: int | None, *, replayed: bool = False) -> None:
 		"""What an open stream had sent by ``at`` is stored. mark: of its events, None without any. replayed: some of
 		them are told again; live ones stand behind them in the device's queue."""
-		if self._contact is None:
-			return
 		self._wait_for(mark)
 		if replayed:
 			self._replayed_at = at

@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 
 from hikvision_frappe.core.event import AccessEvent, Source
 from hikvision_frappe.isapi.answers import DeviceInfo, lock_of
+from hikvision_frappe.isapi.deadline import time_limit
 from hikvision_frappe.isapi.errors import (
 	AccountLocked,
 	IsapiError,
@@ -61,8 +62,8 @@ class HistorySettings:
 	renewal another reader may take a task over. readers: devices read at the same time. batch, gather_seconds: rows
 	are handed over when so many are there or so long after the first of them. report_seconds: between two reports
 	of progress. widen: read on each side of a stretch of time, as clocks drift. slice: a longer stretch is read and
-	proven in pieces, so that a reading that broke off goes on after the last of them. least_wait, most_wait: while
-	the site is away. stop_seconds: how long a reading that is stopped may take to hand over what it has.
+	proven in pieces, so that a reading that broke off goes on after the last of them. settle_seconds: a stretch that
+	has only just ended is read so long after its end. least_wait, most_wait: while the site is away. stop_seconds: how long a reading that is stopped may take to hand over what it has.
 	lock_margin: added to the lock of an account. refused_logins: file that remembers which logins were refused, so
 	that a wrong password is not tried once per start; the listener's is beside its spool. None: in memory alone.
 	"""
@@ -75,6 +76,7 @@ class HistorySettings:
 	report_seconds: float = 2.0
 	widen: timedelta = timedelta(minutes=5)
 	slice: timedelta = timedelta(days=1)
+	settle_seconds: float = 3.0
 	least_wait: float = 1.0
 	most_wait: float = 30.0
 	stop_seconds: float = 0.8
@@ -129,6 +131,7 @@ class HistoryKeeper:
 		self._due: deque[HistoryTask] = deque()
 		self._running: dict[str, _Running] = {}  # by device
 		self._ended = asyncio.Event()
+		self._ended_meanwhile: set[str] = set()  # names of tasks
 
 	@property
 	def readings(self) -> list[HistoryReport]:
@@ -188,8 +191,11 @@ class HistoryKeeper:
 		await self.use(devices)
 
 	async def _ask(self) -> Sequence[HistoryTask]:
+		"""What is due, and was not read to its end while we asked."""
+		self._ended_meanwhile.clear()
 		try:
-			return await self._site.history_tasks(self._listener, self._settings.lease_seconds)
+			tasks = await self._site.history_tasks(self._listener, self._settings.lease_seconds)
+			return [task for task in tasks if task.name not in self._ended_meanwhile]
 		except SiteUnavailable:
 			raise
 		except Exception as error:  # a fault of the site's code passes with its next version
@@ -220,6 +226,9 @@ class HistoryKeeper:
 	def _end(self, key: str, running: _Running) -> None:
 		if self._running.get(key) is running:
 			del self._running[key]
+		name = running.reading.task.name
+		self._ended_meanwhile.add(name)
+		self._due = deque(task for task in self._due if task.name != name)
 		self._ended.set()
 
 	async def _poll_pause(self, begun: set[str] | None = None) -> None:
@@ -229,7 +238,8 @@ class HistoryKeeper:
 		while (remaining := deadline - loop.time()) > 0:
 			self._ended.clear()
 			with suppress(asyncio.TimeoutError):
-				await asyncio.wait_for(self._ended.wait(), remaining)
+				async with time_limit(remaining):  # wait_for would lose a stop that comes with an end
+					await self._ended.wait()
 			names = self._take_up()
 			if begun is not None:
 				begun |= names
@@ -373,7 +383,7 @@ class Reading:
 		site: PatientSite,
 		settings: HistorySettings,
 	) -> None:
-		self._task = task
+		self.task = task
 		self._config = config
 		self._track = track
 		self._access = access
@@ -389,8 +399,8 @@ class Reading:
 	def progress(self) -> HistoryReport:
 		"""How far it is, counting only what is committed."""
 		return HistoryReport(
-			task=self._task.name,
-			device=self._task.device,
+			task=self.task.name,
+			device=self.task.device,
 			state=HistoryState.RUNNING,
 			rows=self._tally.done,
 			new=self._tally.new,
@@ -413,7 +423,8 @@ class Reading:
 		except asyncio.CancelledError:
 			if not self._ending:
 				with suppress(Exception):  # the next reader reads again what could not be kept
-					await asyncio.wait_for(self._keep(), self._settings.stop_seconds)
+					async with time_limit(self._settings.stop_seconds):
+						await self._keep()
 			raise
 
 	async def _attempt(self) -> HistoryReport:
@@ -432,7 +443,7 @@ class Reading:
 			self._show(ConnectionState.RETRYING, reason)
 			return replace(self.progress(), state=HistoryState.FAILED, reason=reason, retry=True)
 		self._show(ConnectionState.CONNECTED)
-		doubt = self._tally.doubt
+		doubt = self._tally.doubt or self._doubt_about_the_end()
 		state = HistoryState.UNPROVEN if doubt else HistoryState.PROVEN
 		return replace(self.progress(), state=state, reason=doubt)
 
@@ -447,6 +458,7 @@ class Reading:
 		self._offset = timedelta(seconds=reader.clock_offset)
 		self._track.clock_offset = reader.clock_offset
 		self._storage = await reader.storage()
+		await self._let_it_end()
 		for piece in self._pieces():
 			await self._read_piece(reader, piece)
 
@@ -465,13 +477,25 @@ class Reading:
 			self._access.terminals.recognise(identity.serial_number, self._config)
 		self._track.identity = identity
 
+	async def _let_it_end(self) -> None:
+		"""Nobody knows all of a stretch that is not over; the second that runs now is read by nobody yet."""
+		seconds = (self.task.until - utc_now()).total_seconds() + self._settings.settle_seconds
+		if self.task.last_serial is None and 0.0 < seconds <= 2 * self._settings.settle_seconds:
+			await asyncio.sleep(seconds)
+
+	def _doubt_about_the_end(self) -> str:
+		read_until = self._tally.read_until
+		if self.task.last_serial is None and (read_until is None or read_until < self.task.until):
+			return "The stretch of time was not over yet when it was read."
+		return ""
+
 	def _pieces(self) -> list[Range]:
 		"""What to ask for, by the device's clock.
 
 		Its clock may have been put right, or gone wrong, since it made the records. So a stretch of time is read both
 		as its clock counts now and as ours does.
 		"""
-		task, widen = self._task, self._settings.widen
+		task, widen = self.task, self._settings.widen
 		begin = max(task.since, task.resume_from or task.since)
 		since = min(begin, begin - self._offset) - widen
 		until = max(task.until, task.until - self._offset) + widen
@@ -500,14 +524,11 @@ class Reading:
 		if not self._tally.gathered:
 			self._handed_over_at = _now()
 		self._tally.take(page)
-		if page.events and self._config.mode is IngestMode.HISTORY:
-			self._track.events += len(page.events)
-			self._track.last_event = page.events[-1].received_at
 
 	def _advance(self, read_until: datetime) -> None:
 		"""Everything before this instant is committed and proven, as far as it was asked for."""
-		before = self._tally.read_until or self._task.since
-		self._tally.read_until = max(before, min(read_until, self._task.until))
+		before = self._tally.read_until or self.task.since
+		self._tally.read_until = max(before, min(read_until, self.task.until))
 
 	# Handing over and telling.
 
@@ -518,12 +539,18 @@ class Reading:
 
 	async def _hand_over(self) -> None:
 		if self._tally.gathered:
-			self._tally.settle(await self._site.deliver_patiently(self._tally.gathered))
+			self._settle(await self._site.deliver_patiently(self._tally.gathered))
+
+	def _settle(self, delivery: Delivery) -> None:
+		self._tally.settle(delivery)
+		if delivery.new and self._config.mode is IngestMode.HISTORY:
+			self._track.events += delivery.new
+			self._track.last_event = utc_now()
 
 	async def _keep(self) -> None:
 		"""Hand over what there is, if the site takes it at once."""
 		if self._tally.gathered:
-			self._tally.settle(await self._site.deliver(self._tally.gathered))
+			self._settle(await self._site.deliver(self._tally.gathered))
 		await self._site.tell(self.progress())
 
 	async def _tell_if_due(self) -> None:

@@ -25,7 +25,7 @@ from hikvision_frappe.listener.history import HistoryKeeper, HistorySettings
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
 from hikvision_frappe.listener.refused_logins import RefusedLogins
-from hikvision_frappe.listener.reporter import ReportFilter
+from hikvision_frappe.listener.reporter import PROGRESS_SECONDS, ReportFilter
 from hikvision_frappe.listener.site import (
 	ConnectionState,
 	DeviceConfig,
@@ -45,7 +45,6 @@ logger = logging.getLogger("hikvision.listener")
 
 NO_PORT = 0
 ANY_PORT = -1
-ALIVE_SECONDS = 15.0  # a listener that has nothing to say says at least that it lives
 FIRST_RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
@@ -58,11 +57,13 @@ class ListenerSettings:
 	push_port, status_port: NO_PORT for none, ANY_PORT for a free one. name: identifies this listener in leases;
 	"" makes it from the host and the spool's path, so that a restarted listener keeps its devices.
 	lease_seconds: after so long without renewal another listener may take a device over; poll_seconds: how often
-	devices are read again and leases renewed. handshakes: how many streams log in at the same time;
-	handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how long events of
-	a busy listener wait for each other. stop_seconds: how long a clean stop waits for the site to take what is
-	spooled. show_names: persons on the status page. history: its leases last as long as the others, and its refused
-	logins are the streams'.
+	devices are read again and leases renewed. report_seconds: how often changes of state are told; progress_seconds:
+	how often a device of which nothing has changed but how long it was heard; alive_seconds: after so long a
+	listener that has nothing to say says at least that it lives. handshakes: how many streams log in at
+	the same time; handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how
+	long events of a busy listener wait for each other. stop_seconds: how long a clean stop waits for the site to take
+	what is spooled. show_names: persons on the status page. history: its leases last as long as the others, and its
+	refused logins are the streams'.
 	"""
 
 	spool_path: Path
@@ -74,6 +75,8 @@ class ListenerSettings:
 	lease_seconds: float = 45.0
 	poll_seconds: float = 10.0
 	report_seconds: float = 5.0
+	progress_seconds: float = PROGRESS_SECONDS
+	alive_seconds: float = 5.0
 	stop_seconds: float = 10.0
 	handshakes: int = 64
 	handshake_patience: float = 2.0
@@ -158,7 +161,7 @@ class ListenerParts:
 			replace(self.settings.history, lease_seconds=self.settings.lease_seconds),
 		)
 		self._forwarding: asyncio.Task[None] | None = None
-		self._filter = ReportFilter()
+		self._filter = ReportFilter(self.settings.progress_seconds)
 		self._reported_at = 0.0
 		self._lost_leases: set[str] = set()
 
@@ -305,7 +308,7 @@ class ListenerParts:
 		while True:
 			await asyncio.sleep(self.settings.report_seconds)
 			due = self._filter.choose(self._reports(), loop.time())
-			if not due and loop.time() - self._reported_at < ALIVE_SECONDS:
+			if not due and loop.time() - self._reported_at < self.settings.alive_seconds:
 				continue
 			if await self._ask(self._send(due)):
 				self._reported_at = loop.time()

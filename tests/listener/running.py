@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.listener.device_track import DeviceTrack
 from hikvision_frappe.listener.forward import ForwardSettings
 from hikvision_frappe.listener.history import HistorySettings
+from hikvision_frappe.listener.local_completeness import KeeperSettings
 from hikvision_frappe.listener.local_site import LocalSite, StoredEvent
 from hikvision_frappe.listener.silence import SilenceSettings
 from hikvision_frappe.listener.site import (
@@ -44,6 +46,9 @@ QUICK_STREAMS = StreamSettings(
 QUICK_HISTORY = HistorySettings(
 	poll_seconds=0.05, gather_seconds=0.05, report_seconds=0.05, least_wait=0.02, most_wait=0.1
 )
+QUICK_KEEPER = KeeperSettings(
+	tend_seconds=0.1, fetch_after=timedelta(seconds=0.2), retry_least=0.2, retry_most=0.5
+)
 
 
 def quick(path: Path, **changes: Any) -> ListenerSettings:
@@ -55,6 +60,8 @@ def quick(path: Path, **changes: Any) -> ListenerSettings:
 		"lease_seconds": 30.0,
 		"poll_seconds": 0.05,
 		"report_seconds": 0.05,
+		"progress_seconds": 0.05,
+		"alive_seconds": 0.5,
 		"stop_seconds": 5.0,
 		"spool_interval": 0.0,
 		"pulse_seconds": 0.01,
@@ -144,7 +151,7 @@ class Running:
 	def __init__(
 		self, folder: Path, devices: Sequence[DeviceConfig], site: Site | None = None, **settings: Any
 	) -> None:
-		self.ledger = LocalSite(folder / "ledger.sqlite3", devices)
+		self.ledger = LocalSite(folder / "ledger.sqlite3", devices, settings=QUICK_KEEPER)
 		self.site = site or MoodySite(self.ledger)
 		self.listener = Listener(self.site, quick(folder / "spool" / "spool.sqlite3", **settings))
 		self.stop = asyncio.Event()
