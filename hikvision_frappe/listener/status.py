@@ -7,7 +7,7 @@ are shown only where that is switched on, and by their number alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from html import escape
 from typing import Any, Protocol
@@ -19,10 +19,10 @@ from prometheus_client.registry import Collector
 
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.codes import meaning_of
-from hikvision_frappe.listener.device_track import DeviceTrack
+from hikvision_frappe.listener.device_track import DeviceTrack, Intake
 from hikvision_frappe.listener.forward import Forwarder
 from hikvision_frappe.listener.push import PushServer
-from hikvision_frappe.listener.site import ConnectionState
+from hikvision_frappe.listener.site import ConnectionState, HistoryReport
 from hikvision_frappe.listener.spool import Spool
 
 REFRESH_SECONDS = 3
@@ -53,6 +53,7 @@ class StatusSource(Protocol):
 
 	started_at: datetime
 	spool: Spool
+	intake: Intake
 	forwarder: Forwarder
 	push: PushServer
 
@@ -67,6 +68,9 @@ class StatusSource(Protocol):
 
 	@property
 	def recent(self) -> deque[AccessEvent]: ...
+
+	@property
+	def readings(self) -> Sequence[HistoryReport]: ...
 
 
 class StatusServer:
@@ -134,19 +138,23 @@ async def snapshot(source: StatusSource, *, show_names: bool) -> dict[str, Any]:
 			"known": source.forwarder.known,
 			"lag": round(source.forwarder.lag, 3),
 		},
-		"devices": [_device(track) for track in source.tracks.values()],
+		"devices": [_device(track, source.intake.settled) for track in source.tracks.values()],
+		"readings": [_reading(report, titles) for report in source.readings],
 		"last_events": [_event(event, titles, show_names) for event in reversed(source.recent)],
 	}
 
 
-def _device(track: DeviceTrack) -> dict[str, Any]:
+def _device(track: DeviceTrack, settled: int) -> dict[str, Any]:
 	identity = track.identity
+	contact = track.contact.told(settled)
 	return {
 		"device": track.device,
 		"title": track.title or track.device,
 		"state": track.state.value,
 		"since": _text(track.since),
 		"connected_since": _text(track.connected_since),
+		"heard_since": _text(contact.since) if contact else None,
+		"heard_until": _text(contact.until) if contact else None,
 		"last_heartbeat": _text(track.last_heartbeat),
 		"last_event": _text(track.last_event),
 		"error": track.error,
@@ -158,6 +166,17 @@ def _device(track: DeviceTrack) -> dict[str, Any]:
 		"clock_offset": None if track.clock_offset is None else round(track.clock_offset, 1),
 		"model": identity.model if identity else "",
 		"serial_number": identity.serial_number if identity else "",
+	}
+
+
+def _reading(report: HistoryReport, titles: Mapping[str, str]) -> dict[str, Any]:
+	return {
+		"device": titles.get(report.device, report.device),
+		"task": report.task,
+		"rows": report.rows,
+		"new": report.new,
+		"total": report.total,
+		"read_until": _text(report.read_until),
 	}
 
 
@@ -204,6 +223,7 @@ def render_page(status: Mapping[str, Any]) -> str:
 			"<h2>Devices</h2>",
 			*(_device_card(device) for device in status["devices"]),
 			"" if status["devices"] else "<p>None yet: the site has not told its devices, or has none.</p>",
+			*_readings_table(status["readings"]),
 			"<h2>Last events</h2><table>",
 			*(_event_row(event) for event in status["last_events"]),
 			"</table>",
@@ -220,6 +240,8 @@ def _push_line(address: str) -> str:
 def _device_card(device: Mapping[str, Any]) -> str:
 	facts = (
 		("connected since", device["connected_since"]),
+		("heard without a break since", device["heard_since"]),
+		("heard until", device["heard_until"]),
 		("last heartbeat", device["last_heartbeat"]),
 		("last event", device["last_event"]),
 		("next try", device["retry_at"]),
@@ -237,13 +259,27 @@ def _device_card(device: Mapping[str, Any]) -> str:
 	)
 
 
+def _readings_table(readings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+	if not readings:
+		return
+	yield "<h2>Histories being read</h2><table>"
+	for reading in readings:
+		of_all = "" if reading["total"] is None else f" of {reading['total']}"
+		cells = (reading["device"], f"{reading['rows']}{of_all} records", f"{reading['new']} new")
+		yield _row(cells)
+	yield "</table>"
+
+
 def _mood(state: str) -> str:
 	moods = {ConnectionState.CONNECTED.value: "good", ConnectionState.STOPPED.value: "bad"}
 	return moods.get(state, "wait")
 
 
 def _event_row(event: Mapping[str, Any]) -> str:
-	cells = (event["occurred_at"], event["device"], event["meaning"], event.get("person", ""))
+	return _row((event["occurred_at"], event["device"], event["meaning"], event.get("person", "")))
+
+
+def _row(cells: Iterable[object]) -> str:
 	return "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"
 
 
@@ -260,6 +296,9 @@ class ListenerCollector(Collector):
 		yield from self._spool_metrics()
 		yield from self._device_gauges()
 		yield from self._device_counters()
+		yield GaugeMetricFamily(
+			"hikvision_histories_being_read", "Readings of history now", len(self._source.readings)
+		)
 		push = CounterMetricFamily("hikvision_push_requests", "Requests to the push port", labels=["status"])
 		push.add_metric(["200"], self._source.push.counts.accepted)
 		for status, number in sorted(self._source.push.counts.refused.items()):
@@ -292,6 +331,12 @@ class ListenerCollector(Collector):
 		heard = GaugeMetricFamily(
 			"hikvision_device_last_heard_timestamp_seconds", "Last event or heartbeat", labels=["device"]
 		)
+		complete = GaugeMetricFamily(
+			"hikvision_device_contact_until_timestamp_seconds",
+			"Everything told without a break until then is at the site",
+			labels=["device"],
+		)
+		settled = self._source.intake.settled
 		for track in self._source.tracks.values():
 			connected.add_metric([track.device], int(track.state is ConnectionState.CONNECTED))
 			if track.clock_offset is not None:
@@ -299,7 +344,9 @@ class ListenerCollector(Collector):
 			moments = [moment for moment in (track.last_event, track.last_heartbeat) if moment]
 			if moments:
 				heard.add_metric([track.device], max(moments).timestamp())
-		return connected, offset, heard
+			if contact := track.contact.told(settled):
+				complete.add_metric([track.device], contact.until.timestamp())
+		return connected, offset, heard, complete
 
 	def _device_counters(self) -> Iterable[Metric]:
 		families = {

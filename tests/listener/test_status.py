@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import aiohttp
 from listener_support import a_device, until
 from prometheus_client.parser import text_string_to_metric_families
-from running import Running, streaming
+from running import Running, streaming, with_stream
 
-from hikvision_frappe.listener.site import ConnectionState
+from hikvision_frappe.listener.site import ConnectionState, IngestMode
 from hikvision_frappe.listener.status import render_page, snapshot
 from hikvision_frappe.listener.supervisor import ANY_PORT
 from hikvision_frappe.simulator.device import SimulatedDevice
+from hikvision_frappe.simulator.faults import Faults
 from hikvision_frappe.simulator.profile import PROFILES
 
 
@@ -103,3 +105,36 @@ async def test_metrics_can_be_scraped(tmp_path: Path) -> None:
 		assert samples[("hikvision_device_events_total", "gate")] == 1
 		assert samples[("hikvision_events_total", "new")] == 1
 		assert samples[("hikvision_spool_writable",)] == 1
+		assert samples[("hikvision_histories_being_read",)] == 0
+		assert samples[("hikvision_device_contact_until_timestamp_seconds", "gate")] > 0
+		assert ("hikvision_device_contact_until_timestamp_seconds", "hall") not in samples
+
+
+async def test_since_and_until_when_a_device_was_heard_is_shown(tmp_path: Path) -> None:
+	async with (
+		SimulatedDevice(with_stream("k1t344", heartbeat_seconds=0.05)) as device,
+		Running(tmp_path, [streaming(device), a_device("hall")], status_port=ANY_PORT) as it,
+	):
+		await until(lambda: it.track().heartbeats > 1)
+		gate, hall = (await snapshot(it.parts, show_names=False))["devices"]
+		assert gate["heard_since"] <= gate["heard_until"]
+		assert hall["heard_since"] is None
+		page, _ = await get(it, "/")
+		assert "heard without a break since" in page
+		assert "Histories being read" not in page
+
+
+async def test_histories_that_are_being_read_are_shown_with_how_far_they_are(tmp_path: Path) -> None:
+	async with SimulatedDevice(PROFILES["k1t344"], faults=Faults(answer_delay=0.02)) as device:
+		device.fill_backlog(3_000)
+		gate = streaming(device, title="Gate <1>", mode=IngestMode.HISTORY)
+		async with Running(tmp_path, [gate], status_port=ANY_PORT) as it:
+			end = datetime.now(timezone.utc) - timedelta(seconds=4)
+			it.ledger.ask_history("gate", end - timedelta(hours=10), end)
+			await until(lambda: any(reading.rows for reading in it.parts.readings))
+			(reading,) = (await snapshot(it.parts, show_names=False))["readings"]
+			assert reading["device"] == "Gate <1>"
+			assert 0 < reading["rows"] <= reading["new"] <= reading["total"]
+			page, _ = await get(it, "/")
+			assert "Histories being read" in page
+			assert "Gate &lt;1&gt;" in page
