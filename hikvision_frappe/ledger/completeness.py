@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -211,7 +212,8 @@ class _Round:
 		if is_new and not self._is_still_unheard(change):
 			return False
 		write = gaps.insert_document if is_new else gaps.save_document
-		gaps.tell(lambda: write(change, self.zone))
+		if not gaps.tell(lambda: write(change, self.zone)):
+			return False
 		device.gaps = [gap for gap in device.gaps if gap.name != change.name]
 		if change.state is not GapState.RECOVERED:
 			device.gaps.append(change)
@@ -248,11 +250,12 @@ class _Round:
 			for gap in changes
 			if gap.state is GapState.UNRECOVERABLE and before[gap.name].state is not GapState.UNRECOVERABLE
 		]
-		gaps.update([gap for gap in changes if gap not in alarming], self.zone)
+		told = {gap.name for gap in alarming}
+		gaps.update([gap for gap in changes if gap.name not in told], self.zone)
 		gaps.delete(absorbed)
 		frappe.db.commit()  # nosemgrep: the judgements are one transaction, each notice is its own
 		for gap in alarming[:MOST_NOTICES]:
-			gaps.tell(lambda gap=gap: gaps.save_document(gap, self.zone, alerted=1))  # type: ignore[misc]
+			gaps.tell(partial(gaps.save_document, gap, self.zone, alerted=1))
 		self.changed |= {gap.device for gap in changes}
 		for device in self.devices.values():
 			device.gaps = [judged.get(gap.name, gap) for gap in device.gaps if gap.name not in absorbed]

@@ -18,6 +18,7 @@ from frappe import _
 from hikvision_frappe.core.gaps import UNRESOLVED, Break, Cause, Gap, GapReason, GapState, Jump, Restart
 from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
+from hikvision_frappe.ledger.signal import REDIS_TROUBLE
 
 DOCTYPE = "Access Event Gap"
 LARGEST_COUNT = 2**31 - 1
@@ -146,8 +147,8 @@ def update(gaps: Iterable[Gap], zone: ZoneInfo) -> None:
 	frappe.db.bulk_update(DOCTYPE, changes, update_modified=False)
 
 
-def tell(change: Callable[[], None]) -> None:
-	"""Make a change that Notifications hear of, in a transaction of its own.
+def tell(change: Callable[[], None]) -> bool:
+	"""Make a change that Notifications hear of, in a transaction of its own; False when they cannot be told now.
 
 	A Notification, or a hook of the site, that fails takes the change with it: it is made once more without anybody
 	being told, and the fault goes to the error log. Raises PASSING when the database cannot answer.
@@ -155,6 +156,9 @@ def tell(change: Callable[[], None]) -> None:
 	try:
 		change()
 		frappe.db.commit()  # nosemgrep: a gap that people are told of is one transaction
+	except REDIS_TROUBLE:
+		frappe.db.rollback()
+		return False
 	except PASSING:
 		raise
 	except Exception:
@@ -167,6 +171,7 @@ def tell(change: Callable[[], None]) -> None:
 		frappe.db.commit()  # nosemgrep: as above
 	finally:
 		frappe.clear_messages()
+	return True
 
 
 class _without_notifications:

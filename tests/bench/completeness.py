@@ -14,6 +14,7 @@ from hikvision_frappe.core.gaps import Cause, Contact
 from hikvision_frappe.ledger.completeness import KeeperSettings, tend
 from hikvision_frappe.ledger.site import FrappeSite
 from hikvision_frappe.listener.site import ConnectionState, DeviceReport, ListenerReport
+from tests.bench.users import create_test_user
 
 AT_ONCE = KeeperSettings(fetch_after=timedelta(0), patience=timedelta(0))
 
@@ -101,8 +102,13 @@ def complete_until(device: str) -> datetime | None:
 	return moment.replace(tzinfo=timezone.utc) if moment else None
 
 
+def with_manager() -> str:
+	"""Somebody who is told of outages and gaps."""
+	return create_test_user("Hikvision Manager")
+
+
 def notices(device: str) -> list[str]:
-	"""The Notifications that the device's gaps caused, in order, once for each recipient group."""
+	"""What a manager was told of the device's gaps, in order; ``with_manager`` must have been called before."""
 	frappe.db.rollback()
 	names = [each.name for each in gaps(device)]
 	told = frappe.get_all(
@@ -110,7 +116,7 @@ def notices(device: str) -> list[str]:
 		{
 			"document_type": "Access Event Gap",
 			"document_name": ["in", names or [""]],
-			"for_user": "Administrator",
+			"for_user": with_manager(),
 		},
 		["subject"],
 		order_by="creation, name",

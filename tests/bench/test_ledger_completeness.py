@@ -31,6 +31,7 @@ from tests.bench.completeness import (
 	look,
 	notices,
 	of_device,
+	with_manager,
 )
 from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device, make_event, make_events
@@ -40,6 +41,7 @@ MARGIN = timedelta(seconds=2)
 
 @pytest.fixture(autouse=True)
 def clock() -> None:
+	with_manager()
 	begin_now()
 
 
@@ -132,8 +134,8 @@ def test_no_outage_is_told_while_listeners_may_not_have_reported_yet(device: str
 
 def test_a_notification_that_fails_does_not_keep_the_gap_away(device: str, listener: Listener) -> None:
 	notification = frappe.get_doc("Notification", "Device Not Heard")
-	subject = notification.subject
-	frappe.db.set_value("Notification", notification.name, "subject", "{{ nothing.at.all }}")
+	condition = notification.condition
+	frappe.db.set_value("Notification", notification.name, "condition", "nothing.at.all")
 	frappe.db.commit()
 	frappe.clear_cache(doctype="Notification")
 	try:
@@ -142,7 +144,7 @@ def test_a_notification_that_fails_does_not_keep_the_gap_away(device: str, liste
 		assert gap(device).until is None
 		assert frappe.db.count("Error Log", {"method": ["like", "Hikvision%"]}) == 1
 	finally:
-		frappe.db.set_value("Notification", notification.name, "subject", subject)
+		frappe.db.set_value("Notification", notification.name, "condition", condition)
 		frappe.db.commit()
 		frappe.clear_cache(doctype="Notification")
 
@@ -349,7 +351,7 @@ def test_a_round_costs_no_more_for_many_devices(listener: Listener) -> None:
 	few = statements()
 	for _ in range(30):
 		create_test_device()
-	assert statements() <= few <= 16
+	assert statements() <= few + 1 <= 16  # one more UPDATE for every hundred devices
 
 
 def listener_report(listener: Listener, devices: list[str]) -> None:
