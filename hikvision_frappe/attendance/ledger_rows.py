@@ -54,10 +54,15 @@ def _lock_one(_db_type: str) -> str:
 def _lock_several(db_type: str) -> str:
 	event = frappe.qb.DocType("Access Event")
 	query = _lock(event, event.name.isin(Parameter("%s")))
-	if db_type == "mariadb":
-		# A small table would be read from end to end, and InnoDB locks whatever it reads.
-		query = query.force_index("PRIMARY")
-	return query.get_sql()
+	return _by_primary_key(query.get_sql(), "FROM", db_type)
+
+
+def _by_primary_key(statement: str, word: str, db_type: str) -> str:
+	"""A small table would be read from end to end, and InnoDB locks whatever it reads."""
+	table = f"{word} `tabAccess Event` "
+	return (
+		statement.replace(table, f"{table}FORCE INDEX (PRIMARY) ", 1) if db_type == "mariadb" else statement
+	)
 
 
 def _lock(event: Any, which: Any) -> Any:
@@ -119,7 +124,7 @@ def write_outcomes(outcomes: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _outcomes_statement(_db_type: str, count: int) -> str:
+def _outcomes_statement(db_type: str, count: int) -> str:
 	"""Built once for each size: full sets have but one."""
 	event = frappe.qb.DocType("Access Event")
 	query = frappe.qb.update(event)
@@ -129,7 +134,7 @@ def _outcomes_statement(_db_type: str, count: int) -> str:
 			choice = choice.when(event.name == Parameter("%s"), Parameter("%s"))
 		query = query.set(event[fieldname], choice)
 	query = query.set(event.attempts, 0).set(event.next_attempt_at, None).set(event.modified, Parameter("%s"))
-	return query.where(event.name.isin(Parameter("%s"))).get_sql()
+	return _by_primary_key(query.where(event.name.isin(Parameter("%s"))).get_sql(), "UPDATE", db_type)
 
 
 def utc_now() -> datetime:

@@ -351,7 +351,7 @@ def _geolocation() -> Iterator[str]:
 
 
 def _difference() -> Iterator[str]:
-	if found := frappe.cache.get_value(DIFFERENCE):
+	if found := frappe.cache.get_value(DIFFERENCE, expires=True):
 		yield found
 
 
