@@ -67,6 +67,7 @@ frappe.get_doc({"doctype": "Employee Checkin", "employee": employee, "time": "20
 gap = factories.create_test_gap(device.name, None)
 factories.create_test_fetch(device.name, gap=gap.name)
 shift = factories.create_test_shift("HIK-TEST-Shift of a door")
+device.reload()
 device.append("shifts", {"shift_type": shift.name})
 device.save()
 frappe.get_doc({"doctype": "Access Person", "person_code": "1001", "employee": employee}).insert()

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import frappe
 import pytest
+from frappe.utils import now_datetime
 from frappe.utils.password import update_password
 from playwright.sync_api import Browser, expect
 
@@ -19,7 +20,13 @@ from hikvision_frappe.ledger.site import state_values
 from hikvision_frappe.listener.site import ConnectionState, DeviceReport, ListenerReport
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from tests.bench.desk import PASSWORD, Desk, Screen, browser, desk, screenshot_folder
-from tests.bench.factories import create_test_device, create_test_employee
+from tests.bench.factories import (
+	create_test_device,
+	create_test_employee,
+	create_test_fetch,
+	create_test_gap,
+	create_test_shift,
+)
 from tests.bench.passes import ENTRY, checkins, passes, row
 from tests.bench.processes import Terminals, register_terminal
 from tests.bench.users import create_test_user
@@ -407,3 +414,286 @@ def test_everything_can_be_read_in_the_dark(screen: Screen, listener: None) -> N
 		screen.dialog()
 		screen.keep("dark-test-connection")
 		screen.press("Close")
+
+
+# Completeness: gaps, readings of history, shifts
+
+
+LOST = {"state": "Unrecoverable", "reason": "the device has no history to read"}
+RANGE = {"first_serial": 101, "last_serial": 117, "expected": 17, "found": 12, "missing": 5, "epoch": 1}
+
+
+def some_gaps() -> dict[str, Any]:
+	"""One of each kind, by a short name."""
+	door, gate = create_test_device("Main Door"), create_test_device("Gate")
+	return {
+		"on": create_test_gap(gate.name, None, since=now_datetime() - timedelta(hours=2)),
+		"lost": create_test_gap(door.name, cause="Serial Jump", **LOST, **RANGE),
+		"open": create_test_gap(door.name, since=datetime(2026, 3, 2, 10)),
+		"filling": create_test_gap(
+			door.name, since=datetime(2026, 3, 2, 12), state="Filling", reason="the device's history will be read"
+		),
+		"recovered": create_test_gap(
+			door.name, since=datetime(2026, 3, 1, 8), state="Recovered", reason="all missing records arrived",
+			**{**RANGE, "found": 17, "missing": 0},
+		),
+		"accepted": create_test_gap(
+			door.name, since=datetime(2026, 2, 1, 8), state="Accepted", accepted_by="Administrator",
+			accepted_at=datetime(2026, 2, 2, 9), remark="Asked the guards: nobody passed.",
+		),
+	}  # fmt: skip
+
+
+def test_without_a_gap_the_lists_say_so(screen: Screen) -> None:
+	screen.open("access-event-gap/view/list")
+	screen.see("No gap: nothing is known to be missing.")
+	screen.keep("gap-list-empty")
+	screen.go("hikvision-history-fetch/view/list")
+	screen.see("No history was read yet.")
+	screen.keep("fetch-list-empty")
+
+
+def test_the_list_of_gaps_tells_what_waits_for_whom(screen: Screen) -> None:
+	gaps = some_gaps()
+	screen.open("access-event-gap/view/list")
+	screen.see("Main Door", "Gate", "Unrecoverable", "Filling", "Recovered", "Accepted", "goes on", "5 of 17")
+	for gap in gaps.values():
+		screen.do_not_see(gap.name)
+	screen.keep("gap-list")
+	screen.darken()
+	screen.keep("gap-list-dark")
+
+
+def test_a_gap_says_what_happened_and_what_to_do(screen: Screen) -> None:
+	gaps = some_gaps()
+	told = {
+		"on": ("Gate is not heard since", "power, network and login"),
+		"lost": ("Main Door passed over the records 101 to 117", "12 of 17 records arrived.", "enter their check-ins by hand"),
+		"open": ("The connection to Main Door was lost", "the next record of the device tells"),
+		"recovered": ("17 of 17 records arrived.",),
+		"accepted": ("Asked the guards: nobody passed.",),
+	}  # fmt: skip
+	screen.open("access-event-gap/view/list")
+	screen.see("Unrecoverable")
+	for name, words in told.items():
+		screen.go(f"access-event-gap/{gaps[name].name}")
+		screen.see(*words)
+		screen.wait_until_quiet()
+		offered = {"Accept…", "Fetch Again"} & screen.buttons()
+		assert offered == (set() if name in ("recovered", "accepted") else {"Accept…", "Fetch Again"})
+		screen.keep(f"gap-form-{name}")
+	screen.go(f"access-event-gap/{gaps['lost'].name}")
+	screen.see("passed over the records")
+	screen.darken()
+	screen.keep("gap-form-dark")
+
+
+def test_a_gap_is_accepted_with_a_remark(screen: Screen) -> None:
+	gap = some_gaps()["lost"]
+	screen.open(f"access-event-gap/{gap.name}")
+	screen.press("Accept…")
+	dialog = screen.dialog()
+	screen.see("An accepted gap holds attendance back no longer.")
+	screen.keep("gap-accept")
+	dialog.locator("[data-fieldname=remark] textarea").fill("Asked the shift")
+	screen.press("Accept")
+	screen.see("Accepted: Asked the shift", "1 of 1 gaps were accepted.")
+	frappe.db.rollback()
+	assert frappe.db.get_value("Access Event Gap", gap.name, "remark") == "Asked the shift"
+
+
+def test_many_gaps_are_accepted_from_the_list(screen: Screen) -> None:
+	some_gaps()
+	screen.open("access-event-gap/view/list")
+	screen.see("Unrecoverable")
+	screen.page.locator(".list-check-all:visible").click()
+	screen.press("Actions")
+	screen.page.locator(".dropdown-item:visible", has_text="Accept…").click()
+	screen.dialog().locator("[data-fieldname=remark] textarea").fill("Before the go-live")
+	screen.press("Accept")
+	screen.see("4 of 6 gaps were accepted.")
+	screen.keep("gap-list-accepted")
+
+
+def test_who_only_looks_at_gaps_is_offered_nothing(onlooker: Screen) -> None:
+	gap = some_gaps()["lost"]
+	onlooker.open(f"access-event-gap/{gap.name}")
+	onlooker.see("Main Door passed over the records")
+	onlooker.wait_until_quiet()
+	assert not {"Accept…", "Fetch Again"} & onlooker.buttons()
+	onlooker.keep("gap-form-onlooker")
+
+
+def complete(device: Any, **values: Any) -> None:
+	frappe.db.set_value("Hikvision Device", device.name, values, update_modified=False)
+	frappe.db.commit()
+
+
+def test_a_device_shows_until_when_it_is_complete_and_what_is_missing(screen: Screen, listener: None) -> None:
+	device = create_test_device("Main Door")
+	connected(device)
+	gap = create_test_gap(device.name, cause="Serial Jump", **LOST, **RANGE)
+	complete(
+		device,
+		complete_until="2026-03-02 08:00:00",
+		held_by="a gap is not resolved",
+		held_by_gap=gap.name,
+		storage_mode="time",
+		storage_minutes=1440,
+		history_supported="Yes",
+	)
+	screen.open(f"hikvision-device/{device.name}")
+	screen.see("The terminal deletes its records after 24 hours")
+	screen.page.get_by_role("tab", name="Completeness").click()
+	screen.see(
+		"Complete Until", "a gap is not resolved", "Main Door passed over the records 101 to 117", "12 of 17"
+	)
+	screen.keep("device-form-completeness")
+	screen.darken()
+	screen.keep("device-form-completeness-dark")
+
+
+def test_a_device_without_gaps_says_so(screen: Screen, listener: None) -> None:
+	device = create_test_device("Main Door")
+	connected(device)
+	screen.open(f"hikvision-device/{device.name}")
+	screen.page.get_by_role("tab", name="Completeness").click()
+	screen.see("No gap: nothing is known to be missing.")
+	screen.keep("device-form-complete")
+
+
+def told_of(fetch: str, **values: Any) -> None:
+	"""Let the reader have said this of its reading."""
+	frappe.db.rollback()
+	frappe.db.set_value("Hikvision History Fetch", fetch, values, update_modified=False)
+	frappe.db.commit()
+
+
+def test_a_history_is_fetched_and_watched_also_after_a_reload(
+	seconds_shown: None, screen: Screen, listener: None
+) -> None:
+	device = create_test_device("Main Door")
+	connected(device)
+	screen.open(f"hikvision-device/{device.name}")
+	screen.press("Fetch History")
+	screen.dialog()
+	screen.see("Records that are in already are not stored twice.")
+	screen.keep("fetch-history")
+	screen.press("Fetch")
+	screen.see("Reading the History", "Waits for its turn.")
+	frappe.db.rollback()
+	name = frappe.get_all("Hikvision History Fetch", pluck="name")[0]
+	told_of(name, state="Running", rows=30, new_rows=12, total=120)
+	screen.see("30 of 120 records read, 12 of them new.", "25 %")
+	screen.dialog()
+	screen.keep("fetch-history-running")
+	screen.open(f"hikvision-device/{device.name}")
+	screen.page.get_by_role("tab", name="Completeness").click()
+	screen.see("Reading of its history", "30 of 120 records read", "Stop Reading")
+	screen.keep("device-form-reading")
+	told_of(name, state="Complete", rows=120, new_rows=40, ended_at=now_datetime())
+	screen.see("Complete: 120 records read, 40 of them new.")
+	screen.keep("device-form-read")
+
+
+def test_a_gap_is_chosen_first_when_history_is_fetched_and_a_reading_can_be_stopped(
+	seconds_shown: None, screen: Screen, listener: None
+) -> None:
+	device = create_test_device("Main Door")
+	connected(device)
+	create_test_gap(device.name, since=datetime(2026, 3, 2, 8))
+	screen.open(f"hikvision-device/{device.name}")
+	screen.press("Fetch History")
+	screen.dialog()
+	screen.see("What For")
+	screen.keep("fetch-history-gap")
+	screen.press("Fetch")
+	screen.see("Waits for its turn.")
+	screen.press("Stop Reading")
+	screen.see("Stopped. What was read is kept.")
+	screen.press("Close")
+	frappe.db.rollback()
+	fetch = frappe.get_last_doc("Hikvision History Fetch")
+	assert (fetch.state, fetch.purpose) == ("Cancelled", "Gap")
+	screen.go(f"hikvision-history-fetch/{fetch.name}")
+	screen.see("Stopped by")
+	screen.keep("fetch-form-stopped")
+
+
+def test_the_list_of_readings_tells_what_came_of_them(screen: Screen) -> None:
+	device = create_test_device("Main Door")
+	for state in ("Queued", "Complete", "Unproven", "Failed", "Cancelled"):
+		create_test_fetch(device.name, state=state, rows=30, total=120, reason="The reason in words.")
+	running = create_test_fetch(device.name, state="Running", rows=30, total=120)
+	screen.open("hikvision-history-fetch/view/list")
+	screen.see("Main Door", "Queued", "Complete", "Unproven", "Failed", "Cancelled", "Running", "30 of 120")
+	screen.keep("fetch-list")
+	screen.go(f"hikvision-history-fetch/{running.name}")
+	screen.see("30 of 120 records read", "Stop Reading")
+	screen.keep("fetch-form-running")
+
+
+def test_the_report_of_gaps(screen: Screen) -> None:
+	screen.open("query-report/Access Event Gaps")
+	screen.see("No gap in this period: nothing is known to be missing.")
+	screen.keep("report-gaps-empty")
+	some_gaps()
+	screen.open("query-report/Access Event Gaps?from_date=2026-01-01")
+	screen.see("Main Door", "Gate", "Unrecoverable", "Records Missing for Good", "goes on", "not known")
+	screen.keep("report-gaps")
+	screen.darken()
+	screen.keep("report-gaps-dark")
+
+
+def shifts_that_wait() -> tuple[Any, Any]:
+	"""One that follows its devices, one that follows the clock; a device behind, one never heard, one well."""
+	now = datetime.now(timezone.utc).replace(tzinfo=None)
+	day = create_test_shift("HIK-TEST-Day", process_attendance_after="2026-01-01")
+	clock = create_test_shift(
+		"HIK-TEST-Clock", process_attendance_after="2026-01-01", auto_update_last_sync=1
+	)
+	frappe.db.set_value(
+		"Shift Type", clock.name, "last_sync_of_checkin", now_datetime().replace(microsecond=0)
+	)
+	behind, well = create_test_device("Behind"), create_test_device("Well")
+	create_test_device("Never Heard of", shifts=[{"shift_type": day.name}])
+	gap = create_test_gap(behind.name, **LOST)
+	complete(
+		behind,
+		complete_until_utc=now - timedelta(days=3),
+		held_by="a gap is not resolved",
+		held_by_gap=gap.name,
+	)
+	complete(well, complete_until_utc=now, held_by="the device was heard until then")
+	return day, clock
+
+
+def test_the_report_says_why_a_shift_waits_and_puts_one_right(screen: Screen) -> None:
+	screen.open("query-report/Shift Completeness")
+	screen.see("No shift to show")
+	screen.keep("report-shifts-empty")
+	_day, clock = shifts_that_wait()
+	screen.open("query-report/Shift Completeness")
+	screen.see(
+		"HIK-TEST-Day", "Behind", "Never Heard of", "Well", "Counted Too Early", "a gap is not resolved"
+	)
+	screen.keep("report-shifts")
+	screen.press("Follow the Devices")
+	screen.see("follows its devices now. To undo it")
+	frappe.db.rollback()
+	assert not frappe.db.get_value("Shift Type", clock.name, "auto_update_last_sync")
+	screen.darken()
+	screen.keep("report-shifts-dark")
+
+
+def test_the_shift_itself_says_so_too(seconds_shown: None, screen: Screen) -> None:
+	day, clock = shifts_that_wait()
+	screen.open(f"shift-type/{day.name}")
+	screen.see("Last Sync of Checkin waits for", "nothing was heard of the device yet", "Completeness")
+	screen.keep("shift-type-waits")
+	screen.go(f"shift-type/{clock.name}")
+	screen.see("2 devices feed this shift, but HRMS counts it by the clock")
+	screen.keep("shift-type-clock")
+	screen.press("Follow the Devices")
+	screen.see("The shift follows its devices now.", "All passes until")
+	screen.keep("shift-type-follows")

@@ -14,14 +14,15 @@ hikvision.history.colours = {
 // The reading in one sentence.
 hikvision.history.words = function (fetch) {
 	const reason = fetch.reason ? " " + __(fetch.reason) : "";
+	const [rows, fresh] = [String(fetch.rows || 0), String(fetch.new_rows || 0)]; // Frappe leaves the number 0 out
 	const read = fetch.total
-		? __("{0} of {1} records read, {2} of them new.", [fetch.rows, fetch.total, fetch.new_rows])
-		: __("{0} records read, {1} of them new.", [fetch.rows, fetch.new_rows]);
+		? __("{0} of {1} records read, {2} of them new.", [rows, fetch.total, fresh])
+		: __("{0} records read, {1} of them new.", [rows, fresh]);
 	return {
 		Queued: __("Waits for its turn.") + reason,
 		Running: read,
 		Complete: fetch.rows
-			? __("Complete: {0} records read, {1} of them new. The device's own total agrees.", [fetch.rows, fetch.new_rows])
+			? __("Complete: {0} records read, {1} of them new. The device's own total agrees.", [rows, fresh])
 			: __("Complete: the device has no records of that time."),
 		Unproven: __("Read, but nothing proves that it was all.") + " " + read + reason,
 		Failed: __("Could not be read.") + reason + (fetch.again ? " " + __("It is tried again by itself.") : ""),

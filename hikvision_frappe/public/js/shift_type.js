@@ -26,7 +26,7 @@ function show_clock(frm, told) {
 		? `<button class="btn btn-xs btn-primary ml-2" data-follow-devices>${__("Follow the Devices")}</button>`
 		: "";
 	frm.dashboard.set_headline_alert(`<div>${words} ${button}</div>`, "orange");
-	frm.dashboard.wrapper.find("[data-follow-devices]").on("click", () => follow_devices(frm));
+	$(frm.wrapper).find("[data-follow-devices]").on("click", () => follow_devices(frm));
 }
 
 async function follow_devices(frm) {

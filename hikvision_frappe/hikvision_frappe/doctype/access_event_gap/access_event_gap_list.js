@@ -2,6 +2,13 @@
 
 frappe.provide("hikvision");
 
+// A time that fits into a column of a list: the year where it is not this one.
+hikvision.short_time = function (time) {
+	if (!time) return "";
+	const when = moment(time);
+	return when.format(when.year() === moment().year() ? "D MMM HH:mm" : "D MMM YYYY HH:mm");
+};
+
 // Ask for a remark and accept these gaps; then: what to do when it is done.
 hikvision.accept_gaps = function (gaps, then) {
 	const many = gaps.length > 1;
@@ -39,8 +46,10 @@ frappe.listview_settings["Access Event Gap"] = {
 	},
 
 	formatters: {
-		until: (until) => (until ? frappe.datetime.str_to_user(until) : __("goes on")),
-		missing: (missing, _field, gap) => (gap.expected ? __("{0} of {1}", [missing, gap.expected]) : __("not known")),
+		since: (since) => hikvision.short_time(since),
+		until: (until) => (until ? hikvision.short_time(until) : __("goes on")),
+		missing: (missing, _field, gap) =>
+			gap.expected ? __("{0} of {1}", [String(missing), String(gap.expected)]) : __("not known"),
 	},
 
 	onload(list) {

@@ -127,7 +127,7 @@ function gaps_table(told) {
 			<td><span class="indicator-pill ${GAP_COLOURS[gap.state]}">${__(gap.state)}</span></td>
 			<td>${frappe.utils.get_form_link("Access Event Gap", gap.name, true, escape(gap.story))}
 				<div class="text-muted">${escape(gap.advice)}</div></td>
-			<td class="text-right">${gap.expected ? __("{0} of {1}", [gap.found, gap.expected]) : __("not known")}</td>
+			<td class="text-right">${gap.expected ? __("{0} of {1}", [String(gap.found), String(gap.expected)]) : __("not known")}</td>
 		</tr>`
 	);
 	return `<table class="table"><thead><tr><th>${__("State")}</th><th>${__("What Happened")}</th>
@@ -182,7 +182,7 @@ function fetch_history(frm, told) {
 function warn_of_timer(frm) {
 	if (frm.doc.storage_mode !== "time" || !frm.doc.storage_minutes) return;
 	const minutes = frm.doc.storage_minutes;
-	const length = minutes % 1440 === 0 ? __("{0} days", [minutes / 1440]) : __("{0} minutes", [minutes]);
+	const length = minutes >= 2880 ? __("{0} days", [Math.floor(minutes / 1440)]) : minutes >= 120 ? __("{0} hours", [Math.floor(minutes / 60)]) : __("{0} minutes", [minutes]);
 	frm.set_intro(
 		__("The terminal deletes its records after {0}: passes of a longer outage are gone. Set its event storage to cycle.", [length]),
 		"orange"

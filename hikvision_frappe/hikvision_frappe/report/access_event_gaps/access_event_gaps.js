@@ -39,5 +39,13 @@ frappe.query_reports["Access Event Gaps"] = {
 		return shown;
 	},
 
-	get_datatable_options: (options) => Object.assign(options, { noDataMessage: __("No gap in this period.") }),
+	onload(report) {
+		// The report's page is shared by all reports: only this one has its own words for an empty result.
+		const usual = report.get_no_result_message;
+		report.get_no_result_message = function () {
+			if (this.report_name !== "Access Event Gaps") return usual.call(this);
+			const words = __("No gap in this period: nothing is known to be missing.");
+			return `<div class="msg-box no-border"><p>${words}</p></div>`;
+		};
+	},
 };

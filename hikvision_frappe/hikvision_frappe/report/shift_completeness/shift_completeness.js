@@ -19,9 +19,16 @@ frappe.query_reports["Shift Completeness"] = {
 		return (format && format(data, shown)) || shown;
 	},
 
-	get_datatable_options: (options) => Object.assign(options, { noDataMessage: nothing_to_show() }),
-
 	onload(report) {
+		// The report's page is shared by all reports: only this one has its own words for an empty result.
+		const usual = report.get_no_result_message;
+		report.get_no_result_message = function () {
+			if (this.report_name !== "Shift Completeness") return usual.call(this);
+			const words = report.get_filter_value("only_incomplete")
+				? __("No shift waits in this period.")
+				: __("No shift to show: none has auto attendance.");
+			return `<div class="msg-box no-border"><p>${words}</p></div>`;
+		};
 		report.page.wrapper.on("click", "[data-follow-devices]", (event) => {
 			follow_devices(report, event.currentTarget.dataset.followDevices);
 		});
@@ -65,10 +72,6 @@ const CELLS = {
 		return `${button} ${shown}`;
 	},
 };
-
-function nothing_to_show() {
-	return __("No shift to show: none has auto attendance, or none waits.");
-}
 
 async function follow_devices(report, shift) {
 	await frappe.xcall("hikvision_frappe.api.shifts.follow_devices", { shift });
