@@ -103,6 +103,7 @@ def simulate(
 @pass_context
 def status(context: frappe._dict) -> None:
 	"""Print devices, their state and what waits. Exit code 1 when a device needs a person."""
+	from hikvision_frappe.attendance.set_listeners import in_one_line
 	from hikvision_frappe.ledger.overview import print_overview
 
 	site = get_site(context)
@@ -110,6 +111,7 @@ def status(context: frappe._dict) -> None:
 	frappe.connect()
 	try:
 		healthy = print_overview()
+		click.echo(in_one_line())
 	finally:
 		frappe.destroy()
 	raise SystemExit(0 if healthy else 1)

@@ -244,6 +244,14 @@ def why_not_sets() -> list[str]:
 	return [reason for question in questions for reason in question()]
 
 
+def in_one_line() -> str:
+	"""How backlogs of the connected site go to Employee Checkin, for a terminal."""
+	reasons = why_not_sets()
+	if not reasons:
+		return _("backlogs: written to Employee Checkin in sets")
+	return _("backlogs: one check-in at a time. {0}").format(" ".join(reasons))
+
+
 def _user() -> Iterator[str]:
 	if frappe.session.user != "Administrator":
 		yield _("The drain runs as {0}, whose permissions hold for each document.").format(

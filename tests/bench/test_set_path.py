@@ -17,7 +17,7 @@ from frappe.utils import now
 
 from hikvision_frappe.attendance.drain import DrainResult, drain, lock_pass
 from hikvision_frappe.attendance.facts import STRICT
-from hikvision_frappe.attendance.set_listeners import DIFFERENCE, why_not_sets
+from hikvision_frappe.attendance.set_listeners import DIFFERENCE, in_one_line, why_not_sets
 from hikvision_frappe.attendance.set_names import reserve_names, series_now
 from hikvision_frappe.ledger.intake import deliver
 from tests.bench.counting import counted_statements
@@ -254,6 +254,12 @@ def test_a_backlog_that_somebody_listens_to_goes_one_by_one_and_says_why(device:
 		frappe.db.commit()
 	assert (result.settled, result.in_sets) == (2, 0)
 	assert "HIK-TEST-Listener" in result.why_not_sets[0]
+
+
+def test_the_status_says_how_backlogs_are_written() -> None:
+	assert in_one_line().endswith("in sets")
+	insert("Milestone Tracker", {"document_type": CHECKIN})
+	assert "HIK-TEST-Listener" in in_one_line()
 
 
 def test_a_checkin_that_hrms_writes_otherwise_ends_the_sets_for_a_while(
