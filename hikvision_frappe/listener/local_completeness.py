@@ -401,7 +401,8 @@ def tend(
 		config = devices.get(device)
 		_notice_outage(connection, device, settings, now)
 		for gap in unresolved(connection, device):
-			_tend_gap(connection, gap, config, settings, now)
+			if not _is_told_by_a_break(connection, gap, settings, config):
+				_tend_gap(connection, gap, config, settings, now)
 		if config is not None:
 			local_history.queue_periodic(connection, config, settings, now)
 		_save_watermark(connection, device, config)
@@ -439,6 +440,29 @@ def _tend_gap(
 		_notify(connection, judged, NoticeKind.UNRECOVERABLE, now)
 
 
+def _is_told_by_a_break(
+	connection: sqlite3.Connection, gap: Gap, settings: KeeperSettings, config: DeviceConfig | None
+) -> bool:
+	"""Whether a jump is what an unresolved break missed; it is forgotten then, for the break says the same, and more."""
+	if gap.cause is not Cause.SERIAL_JUMP or gap.first_serial is None or gap.last_serial is None:
+		return False
+	for other in unresolved(connection, gap.device):
+		if other.cause is Cause.SERIAL_JUMP or other.epoch != gap.epoch:
+			continue
+		first, last = _range(other, _evidence(connection, other, settings, config).bound)
+		if first is not None and last is not None and first <= gap.first_serial and gap.last_serial <= last:
+			connection.execute("DELETE FROM gap WHERE id = ?", (int(gap.name),))
+			return True
+	return False
+
+
+def _range(gap: Gap, bound: int | None) -> tuple[int | None, int | None]:
+	"""The numbers of a gap, known before or by its bound now."""
+	if gap.first_serial is None and gap.after_serial is not None and bound is not None:
+		return gap.after_serial + 1, bound - 1
+	return gap.first_serial, gap.last_serial
+
+
 def _may_ask(gap: Gap, evidence: Evidence, settings: KeeperSettings, now: datetime) -> bool:
 	if gap.is_going_on or gap.state not in UNSETTLED or now - gap.noticed_at < settings.fetch_after:
 		return False
@@ -455,9 +479,7 @@ def _evidence(
 	answer = local_history.answer_for(connection, gap)
 	counts = _counts(connection, gap.device)
 	bound, restarted = _bound(connection, gap, counts)
-	first, last = gap.first_serial, gap.last_serial
-	if first is None and gap.after_serial is not None and bound is not None:
-		first, last = gap.after_serial + 1, bound - 1
+	first, last = _range(gap, bound)
 	return Evidence(
 		present=_present(connection, gap, first, last),
 		bound=bound,
