@@ -80,6 +80,7 @@ class Gap:
 	after_serial: highest number that the ledger held (in ``epoch``) when a break began; None without numbers.
 	first_serial, last_serial: the missing numbers, both inclusive; None until they are known.
 	found: rows that arrived since, of the range; or that the history told, for a range of time.
+	clock_offset: our clock minus the device's when the gap began, in seconds: its records were written by that clock.
 	"""
 
 	name: str
@@ -95,6 +96,7 @@ class Gap:
 	found: int = 0
 	state: GapState = GapState.OPEN
 	reason: GapReason = GapReason.AWAITING_RECORD
+	clock_offset: float = 0.0
 
 	@property
 	def expected(self) -> int | None:

@@ -60,19 +60,28 @@ def watermark(coverage: Coverage, gaps: Iterable[Gap], before: datetime | None) 
 
 	gaps: those of this device; every break between contacts must be among them until it is resolved.
 	"""
-	behind = timedelta(seconds=max(0.0, coverage.clock_offset)) + MARGIN
+	behind = _behind(coverage.clock_offset)
 	told = _latest(coverage.heard_until, coverage.proven_until)
 	reached = _latest(told - behind if told else None, coverage.recorded_until)
 	if reached is None:
 		return Watermark(before, HeldBy.NOTHING_HEARD)
 	limits = [Watermark(reached, HeldBy.CONTACT)]
-	limits += [Watermark(gap.since - behind, HeldBy.GAP, gap.name) for gap in gaps if gap.state in UNRESOLVED]
+	limits += [
+		Watermark(gap.since - max(behind, _behind(gap.clock_offset)), HeldBy.GAP, gap.name)
+		for gap in gaps
+		if gap.state in UNRESOLVED
+	]
 	if coverage.waiting_since is not None:
 		limits.append(Watermark(coverage.waiting_since - timedelta(seconds=1), HeldBy.WAITING))
 	least = min(limits, key=lambda limit: limit.moment or reached)
 	if before is not None and least.moment is not None and least.moment < before:
 		return Watermark(before, least.held_by, least.gap)
 	return least
+
+
+def _behind(clock_offset: float) -> timedelta:
+	"""How much less a record's instant may be than our clock says."""
+	return timedelta(seconds=max(0.0, clock_offset)) + MARGIN
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

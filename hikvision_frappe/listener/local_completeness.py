@@ -61,8 +61,7 @@ CREATE TABLE IF NOT EXISTS gap (
 	found INTEGER NOT NULL,
 	state TEXT NOT NULL,
 	reason TEXT NOT NULL,
-	outage INTEGER NOT NULL DEFAULT 0,
-	alerted INTEGER NOT NULL DEFAULT 0,
+	clock_offset REAL NOT NULL,
 	remark TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS gap_unresolved ON gap (device) WHERE state IN ('Open', 'Filling', 'Unrecoverable');
@@ -75,7 +74,7 @@ CREATE TABLE IF NOT EXISTS notice (
 );
 """
 GAP_COLUMNS = """id, device, cause, since, until, noticed_at, epoch, after_serial, first_serial, last_serial, found,
-	state, reason"""
+	state, reason, clock_offset"""
 # The newest number of those that had come before an instant. Only rows younger than it are passed over.
 SELECT_NEWEST_NUMBER = """
 	SELECT epoch, serial_no FROM event INDEXED BY event_number
@@ -150,16 +149,22 @@ def note_report(
 	if report.contact is None and report.clock_offset is None:
 		return
 	connection.execute("INSERT OR IGNORE INTO coverage (device) VALUES (?)", (report.device,))
+	clock_before = clock_offset_of(connection, report.device)
 	if report.clock_offset is not None:
 		connection.execute(
 			"UPDATE coverage SET clock_offset = ? WHERE device = ?", (report.clock_offset, report.device)
 		)
 	if report.contact is not None:
-		_note_contact(connection, report.device, report.contact, settings, now)
+		_note_contact(connection, report.device, report.contact, clock_before, settings, now)
 
 
 def _note_contact(
-	connection: sqlite3.Connection, device: str, told: Contact, settings: KeeperSettings, now: datetime
+	connection: sqlite3.Connection,
+	device: str,
+	told: Contact,
+	clock_before: float,
+	settings: KeeperSettings,
+	now: datetime,
 ) -> None:
 	joined, gap_between = meet(contact_of(connection, device), told)
 	connection.execute(
@@ -171,9 +176,16 @@ def _note_contact(
 		if going_on is not None:
 			_end_outage(connection, replace(going_on, until=gap_between.until, cause=gap_between.cause), now)
 		else:
-			_open_break(
-				connection, device, gap_between.since, gap_between.until, gap_between.cause, settings, now
+			between = Gap(
+				"",
+				device,
+				gap_between.cause,
+				gap_between.since,
+				gap_between.until,
+				now,
+				clock_offset=clock_before,
 			)
+			_open_break(connection, between, settings)
 	elif going_on is not None:
 		_shorten_outage(connection, going_on, joined, settings, now)
 
@@ -223,6 +235,7 @@ def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datet
 			first_serial=jump.first,
 			last_serial=jump.last,
 			reason=GapReason.AWAITING_ROWS,
+			clock_offset=clock_offset_of(connection, jump.device),
 		)
 		_insert_gap(connection, gap)
 
@@ -242,6 +255,7 @@ def open_restarts(connection: sqlite3.Connection, restarts: Iterable[Restart], n
 			noticed_at=now,
 			epoch=restart.epoch,
 			after_serial=restart.highest,
+			clock_offset=clock_offset_of(connection, restart.device),
 		)
 		_insert_gap(connection, gap)
 
@@ -259,20 +273,13 @@ def clock_offset_of(connection: sqlite3.Connection, device: str) -> float:
 	return float(row[0]) if row else 0.0
 
 
-def _open_break(
-	connection: sqlite3.Connection,
-	device: str,
-	since: datetime,
-	until: datetime | None,
-	cause: Cause,
-	settings: KeeperSettings,
-	now: datetime,
-) -> Gap | None:
+def _open_break(connection: sqlite3.Connection, gap: Gap, settings: KeeperSettings) -> Gap | None:
 	"""Open a gap, unless the numbers prove already that nothing was missed, or a jump says the same better."""
-	number = connection.execute(SELECT_NEWEST_NUMBER, (device, since.timestamp())).fetchone() or (None, None)
-	gap = Gap("", device, cause, since, until, now, epoch=number[0], after_serial=number[1])
-	if until is not None:
-		judged = judge(gap, _evidence(connection, gap, settings, None), now)
+	number = connection.execute(SELECT_NEWEST_NUMBER, (gap.device, gap.since.timestamp())).fetchone()
+	if number is not None:
+		gap = replace(gap, epoch=number[0], after_serial=number[1])
+	if gap.until is not None:
+		judged = judge(gap, _evidence(connection, gap, settings, None), gap.noticed_at)
 		if judged.state is GapState.RECOVERED or _is_covered(connection, judged):
 			return None
 	return _insert_gap(connection, gap)
@@ -293,7 +300,7 @@ def _is_covered(connection: sqlite3.Connection, gap: Gap) -> bool:
 
 def _insert_gap(connection: sqlite3.Connection, gap: Gap) -> Gap:
 	cursor = connection.execute(
-		f"INSERT INTO gap ({GAP_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 ours
+		f"INSERT INTO gap ({GAP_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 ours
 		_gap_values(gap),
 	)
 	return replace(gap, name=str(cursor.lastrowid))
@@ -302,7 +309,7 @@ def _insert_gap(connection: sqlite3.Connection, gap: Gap) -> Gap:
 def _save_gap(connection: sqlite3.Connection, gap: Gap) -> None:
 	connection.execute(
 		"""UPDATE gap SET device = ?, cause = ?, since = ?, until = ?, noticed_at = ?, epoch = ?, after_serial = ?,
-		first_serial = ?, last_serial = ?, found = ?, state = ?, reason = ? WHERE id = ?""",
+		first_serial = ?, last_serial = ?, found = ?, state = ?, reason = ?, clock_offset = ? WHERE id = ?""",
 		(*_gap_values(gap), int(gap.name)),
 	)
 
@@ -321,6 +328,7 @@ def _gap_values(gap: Gap) -> tuple[object, ...]:
 		gap.found,
 		gap.state.value,
 		gap.reason.value,
+		gap.clock_offset,
 	)
 
 
@@ -356,6 +364,7 @@ def _gap_from(
 	found: int,
 	state: str,
 	reason: str,
+	clock_offset: float,
 ) -> Gap:
 	return Gap(
 		name=str(name),
@@ -371,6 +380,7 @@ def _gap_from(
 		found=found,
 		state=GapState(state),
 		reason=GapReason(reason),
+		clock_offset=clock_offset,
 	)
 
 
@@ -416,7 +426,9 @@ def _notice_outage(
 		return
 	if any(gap.is_going_on for gap in unresolved(connection, device)):
 		return
-	gap = _open_break(connection, device, contact.until, None, Cause.SILENCE, settings, now)
+	offset = clock_offset_of(connection, device)
+	silence = Gap("", device, Cause.SILENCE, contact.until, None, now, clock_offset=offset)
+	gap = _open_break(connection, silence, settings)
 	if gap is not None:
 		_save_gap(connection, judge(gap, Evidence(), now))
 		_notify(connection, gap, NoticeKind.OUTAGE, now)
@@ -508,7 +520,7 @@ def _bound(connection: sqlite3.Connection, gap: Gap, counts: Mapping[int, int]) 
 		"epoch": gap.epoch or 1,
 		"after_serial": gap.after_serial or 0,
 		"until": gap.until.timestamp(),
-		"clock_offset": clock_offset_of(connection, gap.device),
+		"clock_offset": min(clock_offset_of(connection, gap.device), gap.clock_offset),
 		"tolerance": INSTANT_TOLERANCE.total_seconds(),
 	}
 	bound = connection.execute(SELECT_BOUND, values).fetchone()[0]
