@@ -7,12 +7,14 @@ device seen. What counts as proof is told at ``WindowReading``, and for ranges o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 from hikvision_frappe.core.event import EventKind, as_utc
 from hikvision_frappe.isapi.answers import Storage, read_storage
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.codes import minors_of
+from hikvision_frappe.isapi.documents import Tree
 from hikvision_frappe.isapi.errors import (
 	BadAnswer,
 	DeviceBusy,
@@ -43,6 +45,7 @@ from hikvision_frappe.isapi.history_pages import (
 	Search,
 	TooMuch,
 	new_search_id,
+	serial_of,
 )
 from hikvision_frappe.isapi.history_reading import Limit, RowReader, Unproven, WindowReading, key_of
 from hikvision_frappe.isapi.history_windows import (
@@ -70,6 +73,9 @@ ACCESS = 5
 # What no clock of a device is outside of, for rows asked for by number.
 ALL_TIME = Window(datetime(1970, 1, 2, tzinfo=timezone.utc), datetime(2037, 12, 30, tzinfo=timezone.utc))
 PAGE_OF_EVENTS = 500
+# Where to look for older records; clocks that were lost say 1970, which proves nothing.
+EARLIEST = datetime(2000, 1, 2, tzinfo=timezone.utc)
+OLDER_SPANS = (timedelta(days=30), timedelta(days=3660))
 # A device may fail at what is good to know, and still give its history.
 _TELLS_NOTHING = (NotSupported, NotPermitted, Rejected, BadAnswer, DeviceBusy)
 
@@ -119,8 +125,10 @@ class HistoryReader:
 		A range of time ends a second before the device's present, if it would go beyond: the last page's
 		``read_until`` tells. A range of numbers is proven by the numbers themselves: each of a closed range was given,
 		with a time within the range; or all from the first on without a hole, and their total agrees. If not, the
-		range of time is read as well (other numbers too), and the proof is that of the time. Events are given once
-		each, though windows may be read again; rows counts what the device gave for the proof.
+		range of time is read as well (other numbers too), and the proof is that of the time. For a range of time the
+		device must also hold something older, or everything that it ever recorded: logs lose their oldest records.
+
+		Events are given once each, though windows may be read again; rows counts what the device gave for the proof.
 		"""
 		if not self._texts:
 			await self.prepare()
@@ -205,6 +213,43 @@ class HistoryReader:
 		]
 		return list(dict.fromkeys(ways))
 
+	# How far back the device's log goes
+
+	async def _reaches_back(self, window: Window, limit: Limit) -> bool:
+		"""Whether no record of the window can have been lost to newer ones, or to a timer, before it was read.
+
+		True when the log still holds an older one, or its very first one; where rows have no numbers, when it was
+		never full and nothing is deleted by timer.
+		"""
+		for span in OLDER_SPANS:
+			since = max(window.since - span, EARLIEST)
+			if since < window.since and (await self._first_rows(Window(since, window.since - SECOND)))[0]:
+				return True
+		oldest, total = await self._first_rows(Window(EARLIEST, ALL_TIME.until))
+		numbers = [serial_of(row) for row in oldest]
+		if not oldest or 1 in numbers:
+			return True
+		was_never_full = limit.rows is not None and total < limit.rows
+		return was_never_full and not any(numbers) and not (await self.storage()).deletes_by_timer
+
+	async def _first_rows(self, window: Window) -> tuple[list[Tree], int]:
+		"""The first rows of each kind in a window, asked for in any of the ways; and how many there are."""
+		found: list[Tree] = []
+		total = 0
+		for code in self._codes:
+			for condition in self._conditions(window, code):
+				with suppress(Rejected, NotSupported):
+					page = await self._endpoint.page(new_search_id(), 0, self._page_rows, condition)
+					if page.rows:
+						found += page.rows
+						total += page.total or len(page.rows)
+						break
+		return found, total
+
+	@property
+	def _page_rows(self) -> int:
+		return (self._limits or Limits()).rows
+
 	# Reading
 
 	async def _read_range(
@@ -224,6 +269,8 @@ class HistoryReader:
 			else:
 				async for page in self._read_repeated_hour(stretch, progress):
 					yield page
+		if self._all_codes and not progress.doubts and not await self._reaches_back(window, progress.limit):
+			progress.doubts.append(Unproven.BEGINS_LATER)
 
 	async def _read_window(
 		self, window: Window, progress: Progress, repeat: timedelta | None = None
@@ -254,8 +301,7 @@ class HistoryReader:
 				yield progress.milestone(part.until)
 
 	def _new_reading(self, rows: RowReader, conditions: list[Condition], limit: Limit) -> WindowReading:
-		page_rows = (self._limits or Limits()).rows
-		return WindowReading(self._endpoint, self._settings, page_rows, limit, rows, conditions)
+		return WindowReading(self._endpoint, self._settings, self._page_rows, limit, rows, conditions)
 
 	def _prefer(self, condition: Condition, window: Window) -> None:
 		"""The way in which rows were found is the only one from now on."""
@@ -269,8 +315,7 @@ class HistoryReader:
 		for where in (window, ALL_TIME) if numbers.are_bounded else (window,):
 			rows = RowReader(self._context, where, progress.told)
 			condition = self._conditions(where, ANYTHING, numbers.asked)[0]
-			page_rows = (self._limits or Limits()).rows
-			search = Search(self._endpoint, condition, page_rows, self._settings.max_rows)
+			search = Search(self._endpoint, condition, self._page_rows, self._settings.max_rows)
 			try:
 				async for page in search.pages():
 					if not numbers.hold(page):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 
@@ -41,6 +41,7 @@ class Unproven(str, Enum):
 	ENDS_EARLY = "The device refuses to give the rest of its records."
 	ENDLESS = "The device's answers do not come to an end."
 	CODES_REFUSED = "The device does not tell every kind of record."
+	BEGINS_LATER = "The device's records begin within the range: earlier ones may be overwritten or deleted."
 
 
 @dataclass(slots=True)
@@ -304,7 +305,8 @@ class WindowReading:
 	async def _finds_otherwise(self) -> bool:
 		"""Whether the next way to ask finds rows of this window; then it is the way from now on."""
 		page = await self._first_page(self._conditions[1])
-		events = replace(self.reader, told=set(), _equals=Counter()).read(page.rows)
+		reader = self.reader
+		events = RowReader(reader.context, reader.window, set(), reader.repeat).read(page.rows)
 		if not events or not all(self.window.holds(event.occurred_at) for event in events):
 			return False
 		del self._conditions[0]

@@ -172,7 +172,7 @@ async def test_each_search_has_an_identifier_of_its_own_and_its_pages_share_it()
 		for _ in range(2):
 			[_ async for _ in reader.read(Range(AT, AT + timedelta(hours=1)))]
 		await reader._client.close()
-		searches = [wish for wish in device.searches if wish["maxResults"] > 1]
+		searches = [wish for wish in device.searches if wish["startTime"] == "2026-05-04T10:00:00+02:00"]
 		assert [wish["searchResultPosition"] for wish in searches] == [0, 5, 10] * 2
 		first, second = (
 			{wish["searchID"] for wish in searches[:3]},
@@ -192,9 +192,9 @@ async def test_a_single_row_needs_no_list():
 
 async def test_a_device_that_tells_the_newest_row_first_is_read_as_well():
 	async with SimulatedDevice(profile(page=3, newest_first=True)) as device:
-		fill(device, range(7))
+		fill(device, [-7, *range(7)])
 		found = await read(reader_of(device))
-		assert found.serials == [7, 6, 5, 4, 3, 2, 1]
+		assert found.serials == [8, 7, 6, 5, 4, 3, 2]
 		assert found.finding.proven
 		assert {page.read_until for page in found.pages[:-1]} == {AT}
 
@@ -317,7 +317,7 @@ async def test_records_that_vanish_while_they_are_read_lead_to_another_reading()
 				fill(device, range(7200, 7203))
 		await reader._client.close()
 		assert sorted(event.serial_no for event in found) == list(range(1, 21))
-		assert reader.finding == Finding(True, "", 17, 17, True)
+		assert reader.finding == Finding(False, Unproven.BEGINS_LATER.value, 17, 17, True)
 
 
 async def test_a_device_that_changes_during_each_attempt_is_told_as_unproven():
@@ -358,12 +358,43 @@ async def test_a_range_into_the_future_ends_with_the_devices_present():
 		assert before - timedelta(seconds=2) <= found.pages[-1].read_until <= device.clock.now()
 
 
+# How far back the log goes
+
+
+@pytest.mark.parametrize("key", ["k1a340", "kv6124"])
+@pytest.mark.parametrize(("older", "proven"), [([-40 * 86_400], True), ([-86_400], True), ([], False)])
+async def test_a_full_log_proves_only_what_is_younger_than_its_oldest_record(key, older, proven):
+	kept = 10 + len(older)
+	async with SimulatedDevice(profile(key, log_capacity=kept, positions=kept)) as device:
+		fill(device, range(-50 * 86_400, -50 * 86_400 + 3))
+		fill(device, [*older, *range(10)])
+		found = await read(reader_of(device))
+		assert len(found.events) == 10
+		assert found.reason == ("" if proven else Unproven.BEGINS_LATER.value)
+
+
+@pytest.mark.parametrize(
+	("storing", "proven"), [(Storing("cycle"), True), (None, True), (Storing("regular", 60), False)]
+)
+async def test_a_log_without_numbers_that_was_never_full_is_whole_unless_a_timer_deletes(storing, proven):
+	async with SimulatedDevice(profile("kv6124", storing=storing)) as device:
+		fill(device, range(10))
+		assert (await read(reader_of(device))).finding.proven is proven
+
+
+async def test_a_clock_that_was_lost_once_proves_nothing_of_the_logs_beginning():
+	async with SimulatedDevice(profile(log_capacity=11)) as device:
+		fill(device, range(20))
+		device.make_pass("1", at=datetime(1970, 1, 1, 1, tzinfo=timezone.utc))
+		assert (await read(reader_of(device))).reason == Unproven.BEGINS_LATER.value
+
+
 # Halving
 
 
 async def test_windows_that_hold_more_than_a_search_are_halved():
 	async with SimulatedDevice(profile("kv6124", log_capacity=5000, positions=100)) as device:
-		fill(device, range(0, 3000, 4))
+		fill(device, [-4, *range(0, 3000, 4)])
 		found = await read(reader_of(device))
 		assert told(found.events) == truth(device, numbered=False)
 		assert found.finding == Finding(True, "", 750, 750, False)
@@ -429,13 +460,22 @@ async def test_where_numbers_cannot_be_asked_for_the_time_is(serials):
 		assert found.finding == Finding(True, "", 40, 40, True)
 
 
-async def test_numbers_that_the_device_does_not_hold_any_more_are_proven_to_be_gone():
+async def test_numbers_that_the_device_does_not_hold_though_it_holds_older_ones_are_proven_to_be_gone():
+	async with SimulatedDevice(PROFILES["k1a340"]) as device:
+		fill(device, range(-30, 10))
+		device.set_serial(50)
+		fill(device, range(10, 20))
+		found = await read(reader_of(device), first=41, last=50)
+		assert set(found.serials) == {*range(31, 41), *range(51, 61)}
+		assert found.finding == Finding(True, "", 20, 20, True)  # of the time: what is not here, is nowhere
+
+
+async def test_numbers_that_were_overwritten_are_not_called_proven():
 	async with SimulatedDevice(profile("k1a340", log_capacity=20)) as device:
 		fill(device, range(60))
 		found = await read(reader_of(device), first=31, last=50)
 		assert sorted(found.serials)[:10] == list(range(41, 51))
-		assert found.finding.proven  # of the time: what is not here, is nowhere
-		assert found.finding.rows == 20
+		assert found.finding == Finding(False, Unproven.BEGINS_LATER.value, 20, 20, True)
 
 
 async def test_numbers_are_found_although_the_clock_was_set_in_between():
@@ -459,6 +499,30 @@ async def test_the_same_numbers_of_an_earlier_count_prove_nothing():
 		reader = reader_of(device, replace(QUICK, attempts=1))
 		found = await read(reader, until=AT + timedelta(minutes=1), first=3, last=5)
 		assert found.finding.rows == 4  # of the time
+
+
+@settings(max_examples=40)
+@given(
+	seconds=st.lists(st.integers(-100, 100), max_size=40),
+	capacity=st.integers(5, 60),
+	page=st.integers(1, 30),
+	serials=st.sampled_from(SerialFilter),
+	wanted=st.tuples(st.integers(1, 45), st.integers(0, 20), st.booleans()),
+)
+async def test_every_number_that_the_device_holds_is_found(seconds, capacity, page, serials, wanted):
+	first, more, is_open = wanted
+	kind = profile(page=page, serials=serials, log_capacity=capacity)
+	async with SimulatedDevice(kind) as device:
+		fill(device, [-200, *seconds])
+		since, until = AT - timedelta(seconds=100), AT + timedelta(seconds=100)
+		found = await read(reader_of(device), since, until, first, None if is_open else first + more)
+		last = len(seconds) + 1 if is_open else first + more
+		held = {record.serial_no for record in device._state.log.stored() if record.instant >= since}
+		numbers = {*range(first, last + 1)}
+		assert (numbers & {*found.serials}) - {1} == held & numbers
+		assert len(set(found.serials)) == len(found.serials)
+		by_numbers = bool(numbers) and numbers <= held and serials is SerialFilter.HONOURED
+		assert found.finding.proven == (by_numbers or len(seconds) < capacity)
 
 
 async def test_a_range_must_be_one():
@@ -566,15 +630,15 @@ async def test_a_devices_own_offset_is_used_and_its_clock_known():
 		reader = reader_of(device)
 		await read(reader)
 		assert 118 < reader.clock_offset < 122
-		assert device.searches[-1]["startTime"] == "2026-05-04T03:00:00-05:00"
-		assert device.searches[-1]["endTime"] == "2026-05-04T04:00:00-05:00"
+		assert device.searches[1]["startTime"] == "2026-05-04T03:00:00-05:00"
+		assert device.searches[1]["endTime"] == "2026-05-04T04:00:00-05:00"
 
 
 async def test_another_zone_than_the_configured_one_is_followed():
 	async with Watched(PROFILES["k1t344"]) as device:
 		fill(device, [0])
 		found = await read(reader_of(device, zone="Europe/Bratislava"))
-		assert device.searches[-1]["startTime"].endswith("-05:00")
+		assert device.searches[1]["startTime"].endswith("-05:00")
 		assert told(found.events) == truth(device)
 
 
@@ -603,7 +667,7 @@ async def test_a_factory_offset_that_is_not_trusted_goes_into_the_window_as_well
 	async with Watched(PROFILES["k1t323-push"]) as device:
 		fill(device, [0, 3600, 3601])
 		found = await read(reader_of(device, trust_offset=False))
-		assert device.searches[-1]["startTime"] == "2026-05-04T11:00:00+08:00"
+		assert device.searches[1]["startTime"] == "2026-05-04T11:00:00+08:00"
 		assert {event.occurred_at for event in found.events} == {AT, AT + timedelta(hours=1)}
 		assert found.finding.proven
 
@@ -645,7 +709,7 @@ async def test_any_rows_around_the_repeated_hour_get_their_instants(minutes, pag
 	since, until = (change + timedelta(minutes=minute) for minute in sorted(span))
 	most = max(Counter(minutes).values(), default=0)
 	async with SimulatedDevice(profile("kv6124", page=page, positions=max(positions, most + 1))) as device:
-		for minute in minutes:
+		for minute in (-400, *minutes):
 			device.make_pass("1", at=change + timedelta(minutes=minute))
 		found = await read(reader_of(device), since, until)
 		inside = [event for event in found.events if since <= event.occurred_at <= until]
@@ -771,7 +835,7 @@ async def test_what_is_read_is_what_the_device_holds(seconds, caps, page, positi
 	since, until = (AT + timedelta(seconds=second) for second in sorted(span))
 	kind = profile("k1a340" if numbered else "kv6124", page=page, positions=positions)
 	async with SimulatedDevice(kind, faults=Faults(page_caps=tuple(caps), total_error=error)) as device:
-		fill(device, seconds)
+		fill(device, [-60, *seconds])
 		found = await read(reader_of(device), since, until)
 		expected = truth(device, since, until, numbered)
 		per_second = Counter(key[1] for key in expected.elements())
