@@ -23,9 +23,9 @@ from frappe.utils.background_jobs import is_job_enqueued
 from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
-from hikvision_frappe.core.gaps import Gap, HistoryAnswer
+from hikvision_frappe.core.gaps import Break, Cause, Gap, HistoryAnswer
 from hikvision_frappe.core.watermark import proven_further
-from hikvision_frappe.ledger.gaps import DOCTYPE as GAP
+from hikvision_frappe.ledger import gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.signal import wake_keeper
 from hikvision_frappe.listener.backoff import full_jitter
@@ -37,6 +37,7 @@ DOCTYPE = "Hikvision History Fetch"
 RETRY_SECONDS = (5.0, 600.0)
 LONGEST_REASON = 1_000
 OLDEST = timedelta(days=20 * 366)  # a device's memory is not older; a slip of the keyboard is
+MOST_UNPROVEN = 3  # periodic readings of the same stretch
 JOB = "hikvision_frappe.ledger.history.work_off"
 JOB_ID = "hikvision_history"
 JOB_SECONDS = 1_380  # of the 1,500 that a job in the long queue has
@@ -163,13 +164,13 @@ _ANSWERS = {
 }
 
 
-def answers(gaps: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, Answer]:
+def answers(waiting: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, Answer]:
 	"""The newest answer to each gap that is over, where there is one; one statement.
 
 	A reading answers when it was queued for the gap, or was proven and covers its time: readings never go beyond the
 	moment at which they were asked for, so one that reaches the gap's end was begun after it. latest_epochs: by device.
 	"""
-	over = {gap.name: gap for gap in gaps if gap.until}
+	over = {gap.name: gap for gap in waiting if gap.until}
 	found: dict[str, Answer] = {}
 	for row in _readings_of(sorted(over)) if over else ():
 		gap = over[row.gap_name]
@@ -179,7 +180,7 @@ def answers(gaps: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, Ans
 
 
 def _readings_of(names: list[str]) -> list[Any]:
-	fetch, gap = frappe.qb.DocType(DOCTYPE), frappe.qb.DocType(GAP)
+	fetch, gap = frappe.qb.DocType(DOCTYPE), frappe.qb.DocType(gaps.DOCTYPE)
 	covers_time = (
 		(fetch.state == HistoryState.PROVEN.value)
 		& (fetch.first_serial == 0)
@@ -419,26 +420,51 @@ def _note_device(report: HistoryReport) -> None:
 
 
 def _conclude(report: HistoryReport, row: Any, zone: ZoneInfo) -> None:
-	"""What a reading of a stretch of time proves of its device."""
-	if row.first_serial:
+	"""What a reading of a stretch of time says of its device: until when it is proven, or that it cannot be."""
+	if row.first_serial or report.state is HistoryState.FAILED:
 		return
 	device = frappe.db.get_value(
 		"Hikvision Device",
 		row.device,
-		["proven_until_utc", "heard_until_utc", "complete_until_utc"],
+		["mode", "proven_until_utc", "heard_until_utc", "complete_until_utc"],
 		as_dict=True,
 		for_update=True,
 	)
 	if not device:
 		return
-	proven = aware(device.proven_until_utc)
+	since, until, proven = aware(row.since_utc), aware(row.until_utc), aware(device.proven_until_utc)
+	further = proven
 	if report.state is HistoryState.PROVEN:
 		others = [aware(device.heard_until_utc), aware(device.complete_until_utc)]
-		further = proven_further(proven, aware(row.since_utc), aware(row.until_utc), others)
-		if further != proven:
-			frappe.db.set_value(
-				"Hikvision Device", row.device, "proven_until_utc", naive(further), update_modified=False
-			)
+		further = proven_further(proven, since, until, others)
+	elif row.purpose == Purpose.PERIODIC.value and device.mode == "History":
+		further = _give_up(row.device, proven or since, until, zone) or proven
+	if further != proven:
+		frappe.db.set_value(
+			"Hikvision Device", row.device, "proven_until_utc", naive(further), update_modified=False
+		)
+
+
+def _give_up(device: str, since: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:
+	"""Where a device is only read and nothing proves it again and again, a gap takes the stretch over; else None.
+
+	The gap is read once more by itself, and then waits for HR; what comes after it can be proven again.
+	"""
+	unproven = frappe.db.count(
+		DOCTYPE,
+		{
+			"device": device,
+			"purpose": Purpose.PERIODIC.value,
+			"state": HistoryState.UNPROVEN.value,
+			"until_utc": [">", naive(since)],
+		},
+	)
+	if unproven < MOST_UNPROVEN:
+		return None
+	unheard = Break(since, until, Cause.SILENCE)
+	gaps.insert([gaps.gap_of_break(device, unheard, None, None, utc_now())], zone)
+	gaps.changed(device)
+	return until
 
 
 def _announce(report: HistoryReport, state: str) -> None:

@@ -57,6 +57,7 @@ class Listener:
 		self.report(ListenerReport(self.name, since, devices=[report]))
 
 	def end(self) -> None:
+		self.release(self.name)
 		self.close()
 		self._thread.shutdown()
 

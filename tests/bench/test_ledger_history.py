@@ -402,3 +402,25 @@ def kill_connections_soon(site: str) -> None:
 		frappe.destroy()
 
 	threading.Timer(0.3, kill).start()
+
+
+def test_where_nothing_proves_a_device_that_is_only_read_a_gap_takes_over(listener: Listener) -> None:
+	device = create_test_device(mode="History").name
+	for _ in range(history.MOST_UNPROVEN):
+		look()
+		newest = [each for each in fetches(device) if each.state == "Queued"][-1]
+		write(
+			newest.name,
+			since_utc=ago(hours=3).replace(tzinfo=None),
+			until_utc=ago(hours=1).replace(tzinfo=None),
+		)
+		assert gap_count(device) == 0
+		(task,) = lent(listener)
+		listener.report_history(ended(task.name, device, HistoryState.UNPROVEN, reason="The totals differ."))
+	assert of_device(device, "proven_until_utc") == ago(hours=1).replace(tzinfo=None)
+	look()
+	assert (gap(device).state, gap(device).until_utc) == ("Filling", ago(hours=1).replace(tzinfo=None))
+
+
+def gap_count(device: str) -> int:
+	return frappe.db.count("Access Event Gap", {"device": device})

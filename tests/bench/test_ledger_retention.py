@@ -73,3 +73,15 @@ def test_log_settings_does_the_clearing() -> None:
 	settings.logs_to_clear = [row for row in settings.logs_to_clear if row.ref_doctype == "Access Event"]
 	settings.clear_logs()
 	assert not frappe.get_all("Access Event")
+
+
+def test_gaps_that_are_over_are_forgotten_and_others_wait_for_somebody() -> None:
+	device = create_test_device().name
+	deliver([make_event(device, number) for number in (1, 3, 5, 7, 9)])
+	gaps = frappe.get_all("Access Event Gap", order_by="first_serial", pluck="name")
+	for name, state in zip(gaps, ("Recovered", "Accepted", "Unrecoverable", "Open"), strict=True):
+		old = {"state": state, "until_utc": (NOW - timedelta(days=500)).replace(tzinfo=None)}
+		frappe.db.set_value("Access Event Gap", name, old)
+	frappe.db.commit()
+	frappe.get_doc("Access Event Gap", gaps[0]).clear_old_logs(400)
+	assert set(frappe.get_all("Access Event Gap", pluck="name")) == set(gaps[2:])
