@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -467,3 +468,29 @@ async def test_two_listeners_at_once_lose_and_double_nothing_when_one_dies(tmp_p
 				assert told == TOLD
 	for device in devices:
 		await device.stop()
+
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def test_every_test_that_the_documents_list_of_faults_names_exists() -> None:
+	named = re.findall(r"`(tests/[^`]+)`", (REPO / "docs" / "faults.md").read_text())
+	assert len(named) > 50
+	wrong = [name for name in named if not _exists(*re.fullmatch(TEST, name).groups())]  # type: ignore[union-attr]
+	assert wrong == []
+	cases = {
+		name.rpartition("[")[2].rstrip("]")
+		for name in named
+		if "test_fault_list.py::" in name and "[" in name
+	}
+	assert cases >= FAULTS.keys(), "every fault above stands in the document"
+
+
+TEST = r"([^:\[]+)(?:::(\w+))?(?:\[(.+)\])?"
+
+
+def _exists(path: str, test: str | None, case: str | None) -> bool:
+	file = REPO / path
+	text = file.read_text() if file.exists() else ""
+	has_test = bool(text) and (test is None or f"def {test}(" in text)
+	return has_test and (case is None or f'"{case}"' in text)
