@@ -31,6 +31,10 @@ CUSTOM_FIELDS = {
 	]
 }
 
+# HRMS finds the check-ins of an Attendance by reading, and locking, the whole table when it is cancelled; and the
+# check-ins without one are what late passes are looked for among. Frappe leaves indexes of two columns alone.
+INDEXES = {("Employee Checkin", "hikvision_attendance"): ("attendance", "shift_start")}
+
 
 def before_install() -> None:
 	"""Roles come first: a DocType that names an unknown one would create it as a desk role."""
@@ -39,16 +43,19 @@ def before_install() -> None:
 
 def after_install() -> None:
 	create_custom_fields(CUSTOM_FIELDS)
+	create_indexes()
 
 
 def after_migrate() -> None:
 	create_roles()
 	create_custom_fields(CUSTOM_FIELDS)
+	create_indexes()
 
 
 def before_uninstall() -> None:
 	"""Remove what Frappe leaves behind: section by section the reverse of the installation."""
 	remove_custom_fields()
+	remove_indexes()
 	remove_log_clearing()
 	remove_secrets()
 	remove_scheduled_jobs()
@@ -88,6 +95,21 @@ def _drop_column(doctype: str, fieldname: str) -> None:
 	"""Frappe keeps the column of a deleted custom field, with its unique index."""
 	if fieldname in frappe.db.get_table_columns(doctype):
 		frappe.db.sql_ddl(f"ALTER TABLE `tab{doctype}` DROP COLUMN `{fieldname}`")
+
+
+def create_indexes() -> None:
+	for (doctype, name), fields in INDEXES.items():
+		frappe.db.add_index(doctype, list(fields), name)
+
+
+def remove_indexes() -> None:
+	for doctype, name in INDEXES:
+		if not frappe.db.has_index(f"tab{doctype}", name):
+			continue
+		if frappe.db.db_type == "postgres":
+			frappe.db.sql_ddl(f'DROP INDEX "{name}"')
+		else:
+			frappe.db.sql_ddl(f"ALTER TABLE `tab{doctype}` DROP INDEX `{name}`")
 
 
 def remove_log_clearing() -> None:

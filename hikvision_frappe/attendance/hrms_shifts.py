@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import frappe
@@ -42,6 +42,31 @@ def log_fields() -> list[str]:
 	"""The fields of Employee Checkin that HRMS's functions read."""
 	overtime = ["overtime_type"] if frappe.get_meta("Employee Checkin").has_field("overtime_type") else []
 	return [*LOG_FIELDS, *overtime]
+
+
+class WorkingDays:
+	"""Whether HRMS makes attendance of a day for an employee: no holiday, or a shift that counts holidays too.
+
+	HRMS is asked once for all employees who share a list of holidays: it loads the whole Employee for each.
+	"""
+
+	def __init__(self, employees: Iterable[str]) -> None:
+		self._groups = _holiday_groups(list(employees))
+		self._known: dict[tuple[Any, ...], bool] = {}
+
+	def has(self, shift: Any, employee: str, day: date) -> bool:
+		key = (shift.name, self._groups.get(employee, employee), day)
+		if key not in self._known:
+			self._known[key] = bool(shift.should_mark_attendance(employee, day))
+		return self._known[key]
+
+
+def _holiday_groups(employees: list[str]) -> dict[str, Any]:
+	"""What decides about an employee's holidays. Version 16 assigns lists to people by documents of their own."""
+	if not employees or frappe.db.exists("DocType", "Holiday List Assignment"):
+		return {}
+	rows = frappe.get_all("Employee", {"name": ["in", employees]}, ["name", "company", "holiday_list"])
+	return {row.name: (row.company, row.holiday_list) for row in rows}
 
 
 def result_of(shift: Any, logs: Sequence[Any]) -> DayResult:

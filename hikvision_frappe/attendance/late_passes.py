@@ -33,7 +33,13 @@ from frappe.utils import (
 from pypika.terms import ExistsCriterion
 
 from hikvision_frappe.attendance.failures import CONTENTION, is_interruption
-from hikvision_frappe.attendance.hrms_shifts import DayResult, log_fields, make_attendance, result_of
+from hikvision_frappe.attendance.hrms_shifts import (
+	DayResult,
+	WorkingDays,
+	log_fields,
+	make_attendance,
+	result_of,
+)
 
 MOST_DAYS = 500  # shown, and reprocessed, at a time
 MOST_PASSES = 10_000  # read for one list
@@ -297,13 +303,12 @@ def _add_logs(found: dict[str, _Found]) -> None:
 
 def _judged(found: Sequence[_Found]) -> list[LateDay]:
 	refusals = _Refusals(found)
+	working = WorkingDays({each.attendance.employee for each in found})
 	days = []
 	for each in found:
 		refusal = refusals.of(each)
 		shift = frappe.get_cached_doc("Shift Type", each.shift)
-		counts = not refusal and shift.should_mark_attendance(
-			each.attendance.employee, each.attendance.attendance_date
-		)
+		counts = not refusal and working.has(shift, each.attendance.employee, each.attendance.attendance_date)
 		if not refusal and not counts:
 			refusal = _("The day is a holiday of the employee: HRMS makes no attendance of it.")
 		days.append(_day(each, result_of(shift, each.logs) if counts else None, refusal))

@@ -23,6 +23,7 @@ from frappe.utils import format_datetime, get_link_to_form, strip_html
 from hikvision_frappe.attendance import events
 from hikvision_frappe.attendance.facts import SiteRules, employee_facts, load_devices, load_rules
 from hikvision_frappe.attendance.failures import CONTENTION, is_interruption
+from hikvision_frappe.attendance.hrms_shifts import WorkingDays
 from hikvision_frappe.core.attendance import EmployeeStatus
 from hikvision_frappe.core.states import EventState
 
@@ -461,6 +462,7 @@ class _Shifts:
 
 	def __init__(self, employees: dict[str, Any], search: Search) -> None:
 		self._search = search
+		self._working = WorkingDays(employees)
 		self._assignments: dict[str, list[Any]] = defaultdict(list)
 		for row in frappe.get_all(
 			"Shift Assignment",
@@ -486,7 +488,8 @@ class _Shifts:
 		for day in _days(search.from_time - timedelta(days=1), search.to_time):
 			for shift in self._of(employee, day):
 				moment = _begin_and_end(shift, day)[way == "OUT"]
-				if search.from_time <= moment <= search.to_time and self._works(employee, shift, day):
+				works = self._working.has(frappe.get_cached_doc("Shift Type", shift), employee.name, day)
+				if works and search.from_time <= moment <= search.to_time:
 					found.append((shift, moment))
 		return found
 
@@ -501,10 +504,6 @@ class _Shifts:
 		]
 		shifts = assigned or ([employee.default_shift] if employee.default_shift else [])
 		return [shift for shift in shifts if self._search.shift in ("", shift)]
-
-	def _works(self, employee: Any, shift: str, day: date) -> bool:
-		document = frappe.get_cached_doc("Shift Type", shift)
-		return document.should_mark_attendance(employee.name, day)
 
 
 def _begin_and_end(shift: str, day: date) -> tuple[datetime, datetime]:

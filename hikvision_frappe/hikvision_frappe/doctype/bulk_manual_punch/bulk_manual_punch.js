@@ -8,6 +8,12 @@ frappe.ui.form.on("Bulk Manual Punch", {
 		explain(frm);
 		add_buttons(frm);
 		colour_rows(frm);
+		look_again(frm);
+	},
+
+	// The check-ins are made once the submit is committed, so its answer does not know them yet.
+	on_submit(frm) {
+		frm.reload_doc();
 	},
 
 	// The gap says which device it was, and since when until when.
@@ -30,7 +36,7 @@ function explain(frm) {
 	} else if (docstatus === 0) {
 		frm.set_intro(__("With Submit, an Employee Checkin is made of each row. It cannot be changed after that, only cancelled."), "blue");
 	} else if (status === "Waiting") {
-		frm.set_intro(__("The check-ins are being made. Load the form again in a moment; if rows still wait then, press Try Again."), "blue");
+		frm.set_intro(__("The check-ins are being made. If rows still wait in some minutes, press Try Again."), "blue");
 	} else if (unmade) {
 		frm.set_intro(__("Rows refused: {0}. Each says why. Put it right, then press Try Again.", [unmade]), "orange");
 	}
@@ -60,6 +66,23 @@ function add_buttons(frm) {
 			frm.reload_doc();
 		}).addClass("btn-primary");
 	}
+}
+
+const LOOKS = 60;
+const LOOK_MS = 3000;
+
+// While a background job makes the check-ins, for a few minutes.
+function look_again(frm) {
+	const { name, docstatus, status } = frm.doc;
+	if (docstatus !== 1 || status !== "Waiting") {
+		frm.looks = 0;
+		return;
+	}
+	frm.looks = (frm.looks || 0) + 1;
+	if (frm.looks > LOOKS) return;
+	setTimeout(() => {
+		if (window.cur_frm === frm && frm.doc.name === name && frm.doc.status === "Waiting") frm.reload_doc();
+	}, LOOK_MS);
 }
 
 function colour_rows(frm) {

@@ -40,14 +40,13 @@ def _filters(given: Any) -> LateFilters:
 
 def _columns() -> list[dict[str, Any]]:
 	return [
-		_column("employee", _("Employee"), "Link", 150, options="Employee"),
-		_column("employee_name", _("Employee Name"), "Data", 140),
-		_column("day", _("Date"), "Date", 105),
+		_column("employee", _("Employee"), "Link", 210, options="Employee"),  # shown with the name
+		_column("day", _("Date"), "Date", 115),
 		_column("shift", _("Shift"), "Link", 120, options="Shift Type"),
-		_column("late", _("Late Passes"), "Data", 220),
-		_column("now", _("Attendance Says"), "Data", 200),
-		_column("becomes", _("Would Become"), "Data", 200),
-		_column("refusal", _("Why Not"), "Data", 300),
+		_column("late", _("Late Passes"), "Data", 210),
+		_column("now", _("Attendance Says"), "Data", 220),
+		_column("becomes", _("Would Become"), "Data", 235),
+		_column("refusal", _("Why Not"), "Data", 420),
 		_column("attendance", _("Attendance"), "Link", 160, options="Attendance"),
 		_column("department", _("Department"), "Link", 130, options="Department"),
 		_column("checkin", _("First Check-in"), "Link", 190, options="Employee Checkin"),
