@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikvision_frappe.core.event import TimeQuality
@@ -140,6 +140,7 @@ def test_no_answer_is_too_odd_to_be_counted(members):
 	assert len(events) + reader.unreadable <= len(page.rows)
 
 
+@settings(max_examples=25)
 @given(st.lists(answers, min_size=1, max_size=6))
 async def test_a_hostile_device_is_neither_believed_nor_endless(pages):
 	asked = 0
