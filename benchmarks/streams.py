@@ -124,7 +124,13 @@ async def run_listener(ports: Path, folder: Path) -> None:
 	from hikvision_frappe.core.event import AccessEvent
 	from hikvision_frappe.isapi.address import DeviceAddress
 	from hikvision_frappe.listener.local_site import LocalSite
-	from hikvision_frappe.listener.site import ConnectionState, Delivery, DeviceConfig, IngestMode
+	from hikvision_frappe.listener.site import (
+		ConnectionState,
+		Delivery,
+		DeviceConfig,
+		IngestMode,
+		ListenerReport,
+	)
 	from hikvision_frappe.listener.supervisor import NO_PORT, Listener, ListenerSettings
 
 	devices = [
@@ -139,17 +145,21 @@ async def run_listener(ports: Path, folder: Path) -> None:
 	]
 
 	class CountingSite(LocalSite):
-		"""Devices and leases as ever; a delivery is counted, each event once."""
+		"""Devices and leases as ever; a delivery is counted, each event once, and so are states."""
 
 		def __init__(self) -> None:
 			super().__init__(":memory:", devices)
 			self.taken: set[tuple[str, int | None]] = set()
+			self.reported = 0
 
 		def deliver(self, events: Sequence[AccessEvent]) -> Delivery:
 			before = len(self.taken)
 			self.taken.update((event.device, event.serial_no) for event in events)
 			new = len(self.taken) - before
 			return Delivery(new=new, known=len(events) - new)
+
+		def report(self, report: ListenerReport) -> None:
+			self.reported += len(report.devices)
 
 	site = CountingSite()
 	settings = ListenerSettings(folder / "spool.sqlite3", push_port=NO_PORT, status_port=NO_PORT)
