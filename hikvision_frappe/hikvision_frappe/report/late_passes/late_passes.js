@@ -55,6 +55,7 @@ function reprocess_late(report) {
 		const answer = await frappe.xcall("hikvision_frappe.api.late_passes.reprocess", { names });
 		const result = answer.job ? await follow(answer.job, names.length) : answer;
 		if (result) show_result(result);
+		report.datatable.rowmanager.checkAll(false); // else it would go on counting rows that are gone
 		report.refresh();
 	});
 }
