@@ -29,17 +29,17 @@ function show_clock(frm, told) {
 	$(frm.wrapper).find("[data-follow-devices]").on("click", () => follow_devices(frm));
 }
 
-async function follow_devices(frm) {
-	if (frm.is_dirty()) {
-		frappe.msgprint(__("Save or discard your changes first."));
-		return;
-	}
-	await frappe.xcall("hikvision_frappe.api.shifts.follow_devices", { shift: frm.doc.name });
-	frappe.show_alert({
-		message: __("The shift follows its devices now. To undo it, tick Automatically update Last Sync of Checkin."),
-		indicator: "green",
-	});
-	frm.reload_doc();
+function follow_devices(frm) {
+	const follow = async () => {
+		await frappe.xcall("hikvision_frappe.api.shifts.follow_devices", { shift: frm.doc.name });
+		frappe.show_alert({
+			message: __("The shift follows its devices now. To undo it, tick Automatically update Last Sync of Checkin."),
+			indicator: "green",
+		});
+		frm.reload_doc();
+	};
+	if (frm.is_dirty()) frappe.confirm(__("What you changed in this form and did not save is lost. Go on?"), follow);
+	else follow();
 }
 
 function show_devices(frm, told) {

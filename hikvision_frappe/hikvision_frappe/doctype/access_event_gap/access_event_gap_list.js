@@ -48,8 +48,8 @@ frappe.listview_settings["Access Event Gap"] = {
 	formatters: {
 		since: (since) => hikvision.short_time(since),
 		until: (until) => (until ? hikvision.short_time(until) : __("goes on")),
-		missing: (missing, _field, gap) =>
-			gap.expected ? __("{0} of {1}", [String(missing), String(gap.expected)]) : __("not known"),
+		missing: (_missing, _field, gap) =>
+			gap.expected ? __("{0} of {1}", [String(gap.expected - gap.found), String(gap.expected)]) : __("not known"),
 	},
 
 	onload(list) {

@@ -95,6 +95,10 @@ async function show_completeness(frm) {
 
 function show_gaps(frm, told) {
 	const $wrapper = frm.get_field("gaps_html").$wrapper.empty();
+	if (!frm.doc.complete_until && frm.doc.enabled) {
+		const why = frappe.utils.escape_html(__(frm.doc.held_by || "nothing was heard of the device yet"));
+		$(`<p>${__("Until when its passes are complete is not known: {0}. Its shifts wait for it.", [why])}</p>`).appendTo($wrapper);
+	}
 	if (told.fetch && (told.fetch.under_way || is_recent(told.fetch))) {
 		const $reading = $(`<div class="mb-4"><h5>${__("Reading of its history")}</h5><div class="reading"></div></div>`).appendTo($wrapper);
 		hikvision.history.follow($reading.find(".reading"), told.fetch, () => show_result(frm));
@@ -156,6 +160,7 @@ function fetch_history(frm, told) {
 				default: gaps.length ? gaps[0].name : "",
 				onchange: () => choose(dialog.get_value("gap")),
 			},
+			{ fieldtype: "Section Break", hide_border: 1 },
 			{ fieldname: "since", fieldtype: "Datetime", label: __("From"), reqd: 1 },
 			{ fieldname: "column", fieldtype: "Column Break" },
 			{ fieldname: "until", fieldtype: "Datetime", label: __("To"), reqd: 1, description: __("Records that are in already are not stored twice.") },

@@ -16,7 +16,7 @@ frappe.listview_settings["Hikvision History Fetch"] = {
 	},
 
 	formatters: {
-		rows: (rows, _field, fetch) => (fetch.total ? __("{0} of {1}", [String(rows), String(fetch.total)]) : String(rows || 0)),
+		rows: (rows, _field, fetch) => (fetch.total ? __("{0} of {1}", [String(rows || 0), String(fetch.total)]) : String(rows || 0)),
 		since: (since) => short_time_of_reading(since),
 		until: (until) => short_time_of_reading(until),
 	},

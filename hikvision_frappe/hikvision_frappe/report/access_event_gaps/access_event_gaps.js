@@ -33,6 +33,7 @@ frappe.query_reports["Access Event Gaps"] = {
 			return `<span class="indicator-pill ${colours[data.state]}">${shown}</span>`;
 		}
 		if (column.fieldname === "until" && !data.until) return `<span class="text-muted">${__("goes on")}</span>`;
+		if (column.fieldname === "length" && !data.until) return " ";
 		if (["expected", "missing"].includes(column.fieldname) && !data.expected) {
 			return `<span class="text-muted">${__("not known")}</span>`;
 		}

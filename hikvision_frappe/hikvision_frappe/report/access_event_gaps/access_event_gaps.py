@@ -113,11 +113,14 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _columns() -> list[dict[str, Any]]:
 	def column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
-		return {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width, **more}
+		"""Aligned here: the desk would go by the first row alone."""
+		align = "right" if fieldtype in ("Int", "Duration") else "left"
+		column = {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width}
+		return {**column, "align": align, **more}
 
 	return [
 		column("title", _("Device"), "Data", 160),
-		column("state_label", _("State"), "Data", 120),
+		column("state_label", _("State"), "Data", 145),
 		column("since", _("Since"), "Datetime", 160),
 		column("until", _("Until"), "Datetime", 160),
 		column("length", _("Length"), "Duration", 110),

@@ -51,7 +51,7 @@ const CELLS = {
 		return `<b>${link}</b>`;
 	},
 	verdict_label(data, shown) {
-		const colour = data.device ? (data.complete ? "green" : "orange") : VERDICT_COLOURS[data.verdict];
+		const colour = data.device ? (data.complete ? "green" : data.holds ? "orange" : "gray") : VERDICT_COLOURS[data.verdict];
 		return `<span class="indicator-pill ${colour}">${shown}</span>`;
 	},
 	complete_until: (data) => !data.complete_until && data.device && `<span class="text-muted">${__("never")}</span>`,

@@ -51,7 +51,7 @@ def _rows(each: ShiftDay) -> list[dict[str, Any]]:
 		"held_by": _in_short(each),
 		"advice": each.advice,
 	}
-	return [head, *(_device_row(device, parent) for device in each.devices)]
+	return [head, *(_device_row(device, parent, each.verdict) for device in each.devices)]
 
 
 def _in_short(each: ShiftDay) -> str:
@@ -61,7 +61,7 @@ def _in_short(each: ShiftDay) -> str:
 	return _("{0} of {1} devices").format(len(waiting), len(each.devices))
 
 
-def _device_row(each: DeviceOnDay, parent: str) -> dict[str, Any]:
+def _device_row(each: DeviceOnDay, parent: str, verdict: Verdict) -> dict[str, Any]:
 	state = (
 		_("Complete") if each.complete else _("Never Heard") if each.device.until is None else _("Not Yet")
 	)
@@ -72,6 +72,7 @@ def _device_row(each: DeviceOnDay, parent: str) -> dict[str, Any]:
 		"label": each.device.title,
 		"device": each.device.name,
 		"complete": each.complete,
+		"holds": not each.complete and verdict is not Verdict.NOT_OVER,
 		"verdict_label": state,
 		"complete_until": each.device.until,
 		"held_by": "" if each.complete else held_by_words(each.device),
@@ -114,16 +115,19 @@ def _summary(found: list[ShiftDay]) -> list[dict[str, Any]]:
 
 def _columns() -> list[dict[str, Any]]:
 	def column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
-		return {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width, **more}
+		"""Aligned here: the desk would go by the first row alone."""
+		align = "right" if fieldtype == "Int" else "left"
+		column = {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width}
+		return {**column, "align": align, **more}
 
 	return [
-		column("label", _("Shift and Its Devices"), "Data", 220),
-		column("day", _("Day"), "Date", 110),
-		column("verdict_label", _("Verdict"), "Data", 150),
-		column("ends", _("Last Check-out"), "Datetime", 160),
-		column("complete_until", _("Complete Until"), "Datetime", 160),
-		column("held_by", _("Held By"), "Data", 220),
-		column("advice", _("What to Do"), "Data", 420),
+		column("label", _("Shift and Its Devices"), "Data", 200),
+		column("day", _("Day"), "Date", 120),
+		column("verdict_label", _("Verdict"), "Data", 160),
+		column("held_by", _("Held By"), "Data", 240),
+		column("advice", _("What to Do"), "Data", 480),
+		column("complete_until", _("Complete Until"), "Datetime", 150),
+		column("ends", _("Last Check-out"), "Datetime", 150),
 		column("gap", _("Gap"), "Link", 110, options="Access Event Gap"),
 		column("waiting", _("Passes Waiting"), "Int", 120),
 		column("last_sync", _("Last Sync of Checkin"), "Datetime", 170),
