@@ -40,13 +40,6 @@ def progress(job: str = "") -> dict[str, Any]:
 	return {"known": bool(state), **{key: value for key, value in state.items() if key != "user"}}
 
 
-@frappe.whitelist()
-def may_reprocess() -> bool:
-	"""Whether the report offers the action to the user."""
-	frappe.has_permission("Attendance", "report", throw=True)
-	return all(frappe.has_permission(doctype, right) for doctype, right in RIGHTS)
-
-
 def _may_reprocess() -> None:
 	for doctype, right in RIGHTS:
 		frappe.has_permission(doctype, right, throw=True)

@@ -23,8 +23,10 @@ frappe.query_reports["Late Passes"] = {
 		return shown;
 	},
 
-	async onload(report) {
-		if (!(await frappe.xcall("hikvision_frappe.api.late_passes.may_reprocess", {}, "GET"))) return;
+	onload(report) {
+		const { can_cancel, can_submit, can_create, can_write } = frappe.model;
+		const may = [can_cancel, can_submit, can_create].every((right) => right.call(frappe.model, "Attendance"));
+		if (!may || !can_write.call(frappe.model, "Employee Checkin")) return;
 		report.page.add_inner_button(__("Cancel and Reprocess"), () => reprocess_late(report)).addClass("btn-primary");
 	},
 };
