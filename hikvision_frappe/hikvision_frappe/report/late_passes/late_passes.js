@@ -24,9 +24,8 @@ frappe.query_reports["Late Passes"] = {
 	},
 
 	onload(report) {
-		const { can_cancel, can_submit, can_create, can_write } = frappe.model;
-		const may = [can_cancel, can_submit, can_create].every((right) => right.call(frappe.model, "Attendance"));
-		if (!may || !can_write.call(frappe.model, "Employee Checkin")) return;
+		const may = ["can_cancel", "can_submit", "can_create"].every((right) => frappe.model[right]("Attendance"));
+		if (!may || !frappe.model.can_write("Employee Checkin")) return;
 		report.page.add_inner_button(__("Cancel and Reprocess"), () => reprocess_late(report)).addClass("btn-primary");
 	},
 };
