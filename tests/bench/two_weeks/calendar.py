@@ -30,5 +30,5 @@ def wall(moment: datetime) -> datetime:
 
 START = at(0, "00:00")
 # Who was absent is marked a day after the shift.
-END = at(14, "23:30")
-STEP = timedelta(minutes=30)
+END = at(14, "23:00")
+STEP = timedelta(hours=1)

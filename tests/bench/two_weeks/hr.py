@@ -11,7 +11,7 @@ import frappe
 from frappe.utils import now
 
 from tests.bench.factories import COMPANY, create_test_employee, create_test_shift
-from tests.bench.two_weeks.calendar import DAYS, MONDAY, wall
+from tests.bench.two_weeks.calendar import DAYS, END, MONDAY, wall
 from tests.bench.two_weeks.truth import PEOPLE, SHIFTS, Person, Shift, Truth
 
 
@@ -127,9 +127,9 @@ def _grant_leave(employee: str, day: date) -> None:
 class HourlyJobs:
 	"""HRMS's hourly_long events in the order of its hooks, as a fresh background job runs them.
 
-	Counting a shift again can do nothing while no check-in waits for it and its Last Sync of Checkin has passed
-	neither a beginning nor an end of a shift since. Most hours are like that, and HRMS takes long to find it out: such
-	runs are left out. At midnight all shifts are counted, whatever we think of it.
+	Counting a shift again does nothing while no check-in waits for it and its Last Sync of Checkin has passed no end of
+	a shift since. Most hours are like that, and HRMS takes long to find it out: such runs are left out. Every Monday,
+	and at the end, all shifts are counted, whatever we think of it.
 	"""
 
 	def __init__(self, staff: Staff) -> None:
@@ -147,7 +147,7 @@ class HourlyJobs:
 		frappe.local.cache.clear()
 		frappe.db.value_cache.clear()
 		update_last_sync_of_checkin()
-		if wall(now).hour == 0:
+		if now == END or wall(now).isoweekday() == 1 and wall(now).hour == 0:
 			process_auto_attendance_for_all_shifts()
 		else:
 			for shift in self._with_news():
@@ -161,7 +161,7 @@ class HourlyJobs:
 		found = []
 		for shift in SHIFTS:
 			name = self.staff.shifts[shift.name]
-			passed = _bounds_passed(shift, frappe.get_cached_doc("Shift Type", name).last_sync_of_checkin)
+			passed = _ends_passed(shift, frappe.get_cached_doc("Shift Type", name).last_sync_of_checkin)
 			if name in late or passed != self._counted.get(name):
 				found.append(name)
 			self._counted[name] = passed
@@ -176,15 +176,13 @@ CHECKINS_TO_COUNT = """
 """
 
 
-def _bounds_passed(shift: Shift, last_sync: datetime | None) -> int:
-	"""How many times a check-in time of the shift has begun or ended until then."""
+def _ends_passed(shift: Shift, last_sync: datetime | None) -> int:
+	"""How many times the last check-out of the shift was due by then."""
 	if last_sync is None:
 		return 0
-	before = timedelta(minutes=shift.rules.get("begin_check_in_before_shift_start_time", 60))
 	after = timedelta(minutes=shift.rules.get("allow_check_out_after_shift_end_time", 60))
 	days = [*DAYS, DAYS[-1] + timedelta(days=1)]
-	bounds = [bound for day in days for bound in (shift.begins(day) - before, shift.ends(day) + after)]
-	return sum(wall(bound) < last_sync for bound in bounds)
+	return sum(wall(shift.ends(day) + after) < last_sync for day in days)
 
 
 def attendance_of(staff: Staff) -> dict[tuple[int, date], AttendanceRow]:

@@ -146,8 +146,17 @@ class Terminal:
 		if not heard:
 			return []
 		if covered(self.faults.loses.get(self.door, []), until):
-			news = [record for record in news if self._dice.random() < 0.6]
+			news = self._without_losses(news)
 		return self._events(news, until, Source.PUSH, live=None)
+
+	def _without_losses(self, records: Iterable[Record]) -> list[Record]:
+		"""Some arrive; what was read twice arrives twice or not at all."""
+		arrived, last = [], False
+		for record in records:
+			last = last if record.again else self._dice.random() < 0.6
+			if last:
+				arrived.append(record)
+		return arrived
 
 	def _heartbeats(self, since: datetime, until: datetime) -> None:
 		moment = since

@@ -1,4 +1,4 @@
-"""The listener and the site through the two weeks, in steps of half an hour.
+"""The listener and the site through the two weeks, in steps of an hour.
 
 What the terminals tell goes the way that a listener's findings go: ``FrappeSite.deliver``, ``report`` with
 contacts, ``history_tasks`` and ``report_history``. The site's own keeper, drain and scheduler steps run as they do.
@@ -121,7 +121,7 @@ class World:
 			yield now
 
 	def _work(self, now: datetime) -> None:
-		"""What the site does by itself: drain, keeper, and each hour HRMS's jobs; and HR in its office hour."""
+		"""What the site does by itself: drain, keeper, HRMS's hourly jobs; and HR in its office hour."""
 		frappe.db.rollback()
 		if now == NUMBER_IS_ENTERED:
 			self._give_number(NEWCOMER)
@@ -132,8 +132,7 @@ class World:
 		frappe.db.commit()
 		work_off()
 		keep()
-		if now.minute == 0:
-			self._jobs.run(now)
+		self._jobs.run(now)
 
 	def _accept_what_is_lost(self) -> None:
 		"""HR asks who passed, writes it down by hand, and accepts the gap with a remark."""
