@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import frappe
@@ -9,7 +10,13 @@ import pytest
 
 from hikvision_frappe.ledger.devices import secret_hash
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.factories import create_test_device, make_event
+from tests.bench.factories import (
+	create_test_device,
+	create_test_fetch,
+	create_test_gap,
+	create_test_shift,
+	make_event,
+)
 
 
 def test_a_new_device_has_a_token_of_its_own_and_a_row_to_lock() -> None:
@@ -134,3 +141,71 @@ def test_the_push_port_address_is_checked() -> None:
 	settings.push_base_url = "192.0.2.10:8090"
 	with pytest.raises(frappe.ValidationError):
 		settings.save()
+
+
+# History and completeness
+
+
+@pytest.mark.parametrize(
+	("values", "expected"),
+	[
+		({}, (1, 0)),
+		({"mode": "Push", "host": ""}, (0, 0)),
+		({"mode": "Push", "host": "192.0.2.7"}, (1, 0)),
+		({"mode": "History", "history": 0}, (1, 15)),
+		({"mode": "History", "history_minutes": 1}, (1, 1)),
+		({"history": 0}, (0, 0)),
+	],
+)
+def test_history_is_read_where_there_is_something_to_ask(
+	values: dict[str, Any], expected: tuple[int, int]
+) -> None:
+	device = create_test_device(**values)
+	assert (device.history, device.history_minutes or 0) == expected
+
+
+@pytest.mark.parametrize("mode", ["Push", "History"])
+def test_reading_a_history_needs_an_address(mode: str) -> None:
+	device = create_test_device(mode="Push", host="")
+	device.update({"mode": mode, "history": 1})
+	with pytest.raises(frappe.MandatoryError):
+		device.save()
+
+
+def test_a_device_that_only_pushes_is_saved_without_an_address() -> None:
+	device = create_test_device()
+	device.update({"mode": "Push", "host": ""})
+	device.save()
+	assert not device.history
+
+
+def test_what_the_keeper_wrote_beside_an_open_form_stays() -> None:
+	device = create_test_device()
+	gap = create_test_gap(device.name)
+	written = {
+		"complete_until": datetime(2026, 3, 2, 8),
+		"complete_until_utc": datetime(2026, 3, 2, 7),
+		"held_by": "a gap is not resolved",
+		"held_by_gap": gap.name,
+		"heard_until_utc": datetime(2026, 3, 2, 9),
+		"history_supported": "Yes",
+		"storage_mode": "time",
+		"storage_minutes": 60,
+	}
+	frappe.db.set_value("Hikvision Device", device.name, written, update_modified=False)
+	device.title = "Renamed"
+	device.save()
+	stored = frappe.db.get_value("Hikvision Device", device.name, ["title", *written], as_dict=True)
+	assert stored == {"title": "Renamed", **written}
+
+
+def test_a_device_without_events_goes_with_its_gaps_and_readings() -> None:
+	device = create_test_device(shifts=[{"shift_type": create_test_shift().name}])
+	gap = create_test_gap(device.name)
+	create_test_fetch(device.name, gap=gap.name)
+	frappe.db.set_value("Hikvision Device", device.name, "held_by_gap", gap.name)
+	device.reload()
+	device.delete()
+	for doctype in ("Access Event Gap", "Hikvision History Fetch"):
+		assert not frappe.db.exists(doctype, {"device": device.name})
+	assert not frappe.db.exists("Hikvision Device Shift", {"parent": device.name})
