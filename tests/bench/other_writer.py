@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,16 @@ PAUSE = 0.02  # between two check-ins: fifty people a second at most, who do not
 FIRST_TIME = datetime(2019, 1, 1)
 
 
+@dataclass(frozen=True)
+class Waits:
+	"""Seconds that one check-in took: all of it until its commit, and of that until the series gave it a name."""
+
+	whole: float
+	name: float
+
+
 class OtherWriter:
-	"""The process; use as a context manager and ask for the ``latencies`` of a stretch of time."""
+	"""The process; use as a context manager."""
 
 	def __init__(self, employees: Sequence[str]) -> None:
 		self._process = subprocess.Popen(
@@ -45,13 +56,13 @@ class OtherWriter:
 		"""Make check-ins from now on."""
 		self._say("begin")
 
-	def end(self) -> list[float]:
-		"""Stop making them; seconds that each took since ``begin``, from naming to commit. Raises what it met."""
+	def end(self) -> list[Waits]:
+		"""Stop making them; how long each took since ``begin``. Raises what the process met."""
 		self._say("end")
 		answer = self._read()
 		if isinstance(answer, str):
 			raise AssertionError(answer)
-		return answer
+		return [Waits(*each) for each in answer]
 
 	def _say(self, word: str) -> None:
 		assert self._process.stdin
@@ -63,9 +74,9 @@ class OtherWriter:
 		return json.loads(self._process.stdout.readline() or '"the other writer ended"')
 
 
-def percentile(latencies: Sequence[float], percent: int) -> float:
+def percentile(seconds: Sequence[float], percent: int) -> float:
 	"""Milliseconds within which so many percent were done."""
-	return statistics.quantiles(latencies, n=100, method="inclusive")[percent - 1] * 1000
+	return round(statistics.quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000, 1)
 
 
 def _write(employees: Sequence[str]) -> None:
@@ -80,35 +91,56 @@ def _write(employees: Sequence[str]) -> None:
 		print(json.dumps(_until_told(employees, times)), flush=True)
 
 
-def _until_told(employees: Sequence[str], times: Any) -> list[float] | str:
-	import select
-
-	latencies: list[float] = []
+def _until_told(employees: Sequence[str], times: Any) -> list[tuple[float, float]] | str:
+	waits: list[tuple[float, float]] = []
 	try:
 		while not select.select([sys.stdin], [], [], PAUSE)[0]:
 			number = next(times)
-			latencies.append(_make(employees[number % len(employees)], number))
+			waits.append(_make(employees[number % len(employees)], number))
 	except Exception as error:
 		sys.stdin.readline()
 		return f"{type(error).__name__}: {error}"
 	sys.stdin.readline()
-	return latencies
+	return waits
 
 
-def _make(employee: str, number: int) -> float:
+def _make(employee: str, number: int) -> tuple[float, float]:
 	import frappe
 
 	begin = time.perf_counter()
-	frappe.get_doc(
-		{
-			"doctype": "Employee Checkin",
-			"employee": employee,
-			"time": FIRST_TIME + timedelta(minutes=number),
-			"log_type": "IN",
-		}
-	).insert()
+	with _series_statements() as naming:
+		frappe.get_doc(
+			{
+				"doctype": "Employee Checkin",
+				"employee": employee,
+				"time": FIRST_TIME + timedelta(minutes=number),
+				"log_type": "IN",
+			}
+		).insert()
 	frappe.db.commit()
-	return time.perf_counter() - begin
+	return time.perf_counter() - begin, sum(naming)
+
+
+@contextmanager
+def _series_statements() -> Iterator[list[float]]:
+	"""Seconds of each statement that asks for the series."""
+	import frappe
+
+	seconds: list[float] = []
+	original = frappe.db.sql
+
+	def timed(query: Any, *args: Any, **kwargs: Any) -> Any:
+		begin = time.perf_counter()
+		answer = original(query, *args, **kwargs)
+		if "tabSeries" in str(query):
+			seconds.append(time.perf_counter() - begin)
+		return answer
+
+	frappe.db.sql = timed
+	try:
+		yield seconds
+	finally:
+		frappe.db.sql = original
 
 
 if __name__ == "__main__":
