@@ -5,7 +5,7 @@ Each device has its own interval, so it is learned; it is kept in Redis, and lea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from statistics import median_low
@@ -16,7 +16,6 @@ from hikvision_frappe.ledger.signal import REDIS_TROUBLE
 
 KEY = "hikvision_beats"
 LEAST = timedelta(minutes=5)  # no silence is too long before
-UNKNOWN = timedelta(minutes=15)  # no device is missed before its interval is known
 TIMES = 3
 REMEMBERED = 5
 
@@ -26,11 +25,10 @@ def limit(device: str) -> timedelta:
 	return _limit(_known([device]).get(device, ()))
 
 
-def limits(devices: Iterable[str]) -> dict[str, timedelta]:
-	"""How long each device may be silent before that is an outage."""
-	devices = list(devices)
+def limits(devices: Collection[str]) -> dict[str, timedelta]:
+	"""How long each device may be silent before that is an outage; without those that are not known to beat."""
 	known = _known(devices)
-	return {device: _limit(known[device]) if known.get(device) else UNKNOWN for device in devices}
+	return {device: _limit(known[device]) for device in devices if known.get(device)}
 
 
 def learn(intervals: Mapping[str, float]) -> None:
@@ -43,13 +41,13 @@ def learn(intervals: Mapping[str, float]) -> None:
 			frappe.cache.hset(KEY, device, [*known.get(device, ()), seconds][-REMEMBERED:])
 
 
-def _known(devices: Iterable[str]) -> dict[str, Sequence[float]]:
-	devices = list(devices)
+def _known(devices: Collection[str]) -> dict[str, Sequence[float]]:
 	if not devices:
 		return {}
 	try:
 		if len(devices) == 1:
-			return {devices[0]: frappe.cache.hget(KEY, devices[0]) or ()}
+			(device,) = devices
+			return {device: frappe.cache.hget(KEY, device) or ()}
 		return frappe.cache.hgetall(KEY) or {}
 	except REDIS_TROUBLE:
 		return {}

@@ -86,11 +86,11 @@ DEFAULT = KeeperSettings()
 
 @dataclass(slots=True)
 class _Device:
-	"""One enabled device. limit: unheard for longer is an outage."""
+	"""One enabled device. limit: unheard for longer is an outage; None where nobody expects to hear it."""
 
 	row: Any
 	contact: Contact | None
-	limit: timedelta
+	limit: timedelta | None
 	epochs: list[SerialEpoch]
 	gaps: list[Gap] = field(default_factory=list)
 
@@ -150,12 +150,13 @@ class _Round:
 		rows = frappe.get_all("Hikvision Device", filters={"enabled": 1}, fields=list(_DEVICE_FIELDS))
 		pushing = [row.name for row in rows if row.mode == "Push" and row.heard_until_utc]
 		limits = beats.limits(pushing)
+		unheard = {"Stream": self.settings.unheard}
 		known = epochs.read()
 		devices = {
 			row.name: _Device(
 				row,
 				contacts.contact_of(row),
-				limits.get(row.name, self.settings.unheard),
+				limits.get(row.name) if row.mode == "Push" else unheard.get(row.mode),
 				known.get(row.name, []),
 			)
 			for row in rows
@@ -180,8 +181,8 @@ class _Round:
 				notices += self._tell(change, device)
 
 	def _is_unheard(self, device: _Device) -> bool:
-		"""Whether nobody hears a device that should be heard; what is only read now and then is not."""
-		if device.contact is None or device.row.mode == "History":
+		"""Whether nobody hears a device that should be heard."""
+		if device.contact is None or device.limit is None:
 			return False
 		return self.now - device.contact.until > device.limit
 
@@ -202,7 +203,7 @@ class _Round:
 			return None
 		if contact.since > gap.since + CONTACT_TOLERANCE:
 			return replace(gap, until=contact.since, cause=contact.reason, reason=GapReason.AWAITING_RECORD)
-		if self.now - contact.until > device.limit:
+		if self.now - contact.until > (device.limit or self.settings.unheard):
 			return replace(gap, since=contact.until)
 		return gaps.as_recovered(gap)
 
@@ -240,7 +241,7 @@ class _Round:
 		judged = {gap.name: judge(gap, evidence[gap.name], self.now) for gap in waiting}
 		asked = self._queue_for_gaps(waiting, judged, evidence)
 		judged |= asked
-		absorbed = self._absorb(judged)
+		absorbed = _absorbed(judged)
 		changes = [
 			judged[gap.name] for gap in waiting if judged[gap.name] != gap and gap.name not in absorbed
 		]
@@ -253,6 +254,7 @@ class _Round:
 		told = {gap.name for gap in alarming}
 		gaps.update([gap for gap in changes if gap.name not in told], self.zone)
 		gaps.delete(absorbed)
+		history.move(absorbed)
 		frappe.db.commit()  # nosemgrep: the judgements are one transaction, each notice is its own
 		for gap in alarming[:MOST_NOTICES]:
 			gaps.tell(partial(gaps.save_document, gap, self.zone, alerted=1))
@@ -360,19 +362,6 @@ class _Round:
 		ours = moment + self.devices[gap.device].offset
 		return gap.since - CONTACT_TOLERANCE <= ours <= (gap.until or self.now) + CONTACT_TOLERANCE
 
-	def _absorb(self, judged: Mapping[str, Gap]) -> set[str]:
-		"""Jumps that a break turned out to have caused: the break says the same, and more."""
-		breaks = defaultdict(list)
-		for gap in judged.values():
-			if gap.cause is not Cause.SERIAL_JUMP and gap.missing:
-				breaks[(gap.device, gap.epoch)].append(gap)
-		return {
-			gap.name
-			for gap in judged.values()
-			if gap.cause is Cause.SERIAL_JUMP
-			and any(_contains(each, gap) for each in breaks[(gap.device, gap.epoch)])
-		}
-
 	# Readings.
 
 	def _queue_for_gaps(
@@ -452,7 +441,8 @@ class _Round:
 	def _watermark(self, device: _Device, waiting: datetime | None) -> dict[str, Any]:
 		row = device.row
 		latest = device.latest
-		tells_by_numbers = row.mode == "Push" and device.contact is None and latest is not None
+		is_heard = device.contact is not None and device.limit is not None
+		tells_by_numbers = row.mode == "Push" and not is_heard
 		coverage = Coverage(
 			device=device.name,
 			heard_until=device.contact.until if device.contact else None,
@@ -479,6 +469,21 @@ def _range(gap: Gap, bound: int | None) -> tuple[int, int] | None:
 	else:
 		return None
 	return (first, last) if last >= first else None
+
+
+def _absorbed(judged: Mapping[str, Gap]) -> dict[str, str]:
+	"""Jumps that a break turned out to have caused, with the break, which says the same and more."""
+	breaks = defaultdict(list)
+	for gap in judged.values():
+		if gap.cause is not Cause.SERIAL_JUMP and gap.missing:
+			breaks[(gap.device, gap.epoch)].append(gap)
+	return {
+		gap.name: outer.name
+		for gap in judged.values()
+		if gap.cause is Cause.SERIAL_JUMP
+		for outer in breaks[(gap.device, gap.epoch)]
+		if _contains(outer, gap)
+	}
 
 
 def _contains(outer: Gap, inner: Gap) -> bool:

@@ -277,7 +277,7 @@ def _clocks(devices: Iterable[str]) -> dict[str, _Clock]:
 
 def break_name(device: str, since: datetime) -> str:
 	"""The name of the gap that begins when the device was heard last."""
-	return f"{device}-b{int(since.timestamp())}"
+	return f"{device}-b{round(since.timestamp() * 1000)}"
 
 
 def with_outage(devices: Iterable[str]) -> set[str]:

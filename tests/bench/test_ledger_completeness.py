@@ -401,3 +401,30 @@ def test_a_keeper_that_is_woken_knows_it_once() -> None:
 	wake_keeper()
 	assert keeper_is_due()
 	assert not keeper_is_due()
+
+
+def test_a_device_that_came_to_push_without_heartbeats_is_neither_missed_nor_held(
+	device: str, listener: Listener
+) -> None:
+	listener.hears(device, ago(hours=1), ago(minutes=20))
+	frappe.db.set_value("Hikvision Device", device, "mode", "Push")
+	frappe.db.commit()
+	deliver([record(device, 1, ago(minutes=8), source=Source.PUSH)])
+	settle(device)
+	look()
+	assert gaps(device) == []
+	assert complete_until(device) == ago(minutes=8)
+
+
+def test_a_reading_for_a_jump_becomes_one_for_the_break_that_caused_it(listener: Listener) -> None:
+	device = create_test_device().name
+	deliver([record(device, number, ago(minutes=30 - number)) for number in (1, 2)])
+	listener.hears(device, ago(hours=1), ago(minutes=9))
+	listener.hears(device, ago(minutes=8), ago(seconds=5))
+	deliver([record(device, 5, ago(minutes=8, seconds=30)).retold(live=False)])
+	look()
+	assert sorted(each.first_serial for each in fetches(device)) == [0, 3]
+	deliver([record(device, 6, ago(minutes=5))])
+	look()
+	assert (gap(device).cause, gap(device).first_serial, gap(device).last_serial) == ("Reconnect", 3, 5)
+	assert {each.gap for each in fetches(device)} == {gap(device).name}
