@@ -1,9 +1,11 @@
 # Two commands matter: `make demo` and `make test`. Both need only Python 3.10+ and the package registries.
 PYTHON ?= python3
 SECONDS ?= 60
+MINUTES ?= 1
+SOAK ?=
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench-test clean
+.PHONY: help demo soak test lint format bench-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -17,6 +19,9 @@ help: ## this list
 
 demo: .venv/installed ## three simulated terminals, the real listener, no Frappe: make demo SECONDS=60
 	@$(BIN)/python -m hikvision_frappe.demo --seconds $(SECONDS)
+
+soak: .venv/installed ## 200 simulated devices and faults by chance, no Frappe: make soak MINUTES=30 SOAK="--seed 7"
+	@$(BIN)/python -m hikvision_frappe.soak --minutes $(MINUTES) $(SOAK)
 
 test: .venv/installed ## everything that can run here; with a Frappe bench (FRAPPE_BENCH) its tests too
 	$(BIN)/python -m pytest

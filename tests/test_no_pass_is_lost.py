@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hikvision_frappe.core.event import AccessEvent, Source
 from hikvision_frappe.core.gaps import UNRESOLVED, UNSETTLED, Cause, Gap, GapState
 from hikvision_frappe.core.identity import RESET_EVIDENCE
+from hikvision_frappe.core.watermark import MARGIN
 from hikvision_frappe.isapi.parsing import ParseContext, read_event
 from hikvision_frappe.listener.local_completeness import KeeperSettings
 from hikvision_frappe.listener.local_site import LocalSite
@@ -222,7 +223,10 @@ class NoPassIsLost(RuleBasedStateMachine):
 	@precondition(lambda self: self.kind.heartbeats)
 	@rule()
 	def the_device_pushes_a_heartbeat(self) -> None:
-		self.ear.take_heartbeat(self.now)
+		"""A device that can post a heartbeat has posted the records before it."""
+		waiting = self.door.next_push()
+		if waiting is None or waiting.made_at >= self.now - MARGIN:
+			self.ear.take_heartbeat(self.now)
 
 	# History.
 
@@ -408,11 +412,14 @@ class NoPassIsLost(RuleBasedStateMachine):
 
 
 def covers(gap: Gap, record: Truth) -> bool:
-	"""By its numbers, or by its time."""
+	"""By its numbers, or by its time: the real one, or what the device took for it while nobody knew better."""
 	first, last = gap.first_serial, gap.last_serial
 	if first is not None and last is not None and first <= record.serial_no <= last:
 		return True
-	return gap.since - CLOSE <= record.made_at and (gap.until is None or record.made_at <= gap.until + CLOSE)
+	return any(
+		gap.since - CLOSE <= at and (gap.until is None or at <= gap.until + CLOSE)
+		for at in (record.made_at, record.occurred_at)
+	)
 
 
 NoPassIsLost.TestCase.settings = settings(

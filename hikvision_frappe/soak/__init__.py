@@ -1,0 +1,1 @@
+"""``python -m hikvision_frappe.soak``: hundreds of simulated devices, two listeners, faults by chance, and a count."""
