@@ -23,18 +23,23 @@ DAYS = (date(2026, 3, 29), date(2026, 10, 25), date(2026, 6, 10), date(2026, 3, 
 ZONES = ("Europe/Stockholm", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")
 DIRECTIONS = ("In", "Out", "Alternating", "By Attendance Status", "Not for Attendance")
 UNKNOWN = "99999"
+HOLIDAYS = "HIK-TEST-Holidays"
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Shift:
-	"""A Shift Type. start, end: minutes after midnight; an end before the start is on the next day."""
+	"""A Shift Type. start, end: minutes after midnight; an end before the start is on the next day.
+
+	holidays: every day is one; a check-in belongs to its shift all the same.
+	"""
 
 	start: int
 	end: int
 	before: int = 60
 	after: int = 60
 	strict: bool = False
+	holidays: bool = False
 
 	@property
 	def edges(self) -> tuple[int, ...]:
@@ -52,6 +57,7 @@ class Shift:
 			"determine_check_in_and_check_out": STRICT
 			if self.strict
 			else "Alternating entries as IN and OUT during the same shift",
+			"holiday_list": HOLIDAYS if self.holidays else None,
 			"creation": now(),
 			"modified": now(),
 			"owner": "Administrator",
@@ -126,7 +132,7 @@ def shifts(draw: st.DrawFn) -> Shift:
 	start = draw(quarter)
 	end = (start + 15 * draw(st.integers(1, 80))) % 1440
 	margin = st.sampled_from((0, 15, 60, 90, 240))
-	return Shift(start, end, draw(margin), draw(margin), draw(st.booleans()))
+	return Shift(start, end, draw(margin), draw(margin), draw(st.booleans()), draw(st.booleans()))
 
 
 def chains() -> st.SearchStrategy[tuple[Shift, ...]]:
@@ -196,6 +202,31 @@ def worlds(draw: st.DrawFn, passes: int) -> World:
 		tuple(given + repeated),
 		tuple(draw(st.lists(by_hand, max_size=3))),
 	)
+
+
+def create_holidays() -> None:
+	"""A Holiday List on which every day around the worlds' days is a holiday. Committed."""
+	document = frappe.get_doc(
+		{
+			"doctype": "Holiday List",
+			"holiday_list_name": HOLIDAYS,
+			"from_date": min(DAYS) - timedelta(days=4),
+			"to_date": max(DAYS) + timedelta(days=4),
+		}
+	)
+	for day in DAYS:
+		for offset in range(-3, 4):
+			document.append(
+				"holidays", {"holiday_date": day + timedelta(days=offset), "description": "Holiday"}
+			)
+	document.insert()
+	frappe.db.commit()
+
+
+def remove_holidays() -> None:
+	frappe.db.delete("Holiday", {"parent": HOLIDAYS})
+	frappe.db.delete("Holiday List", {"name": HOLIDAYS})
+	frappe.db.commit()
 
 
 def create_workers(world: World) -> list[str]:

@@ -25,8 +25,10 @@ from tests.bench.shifts_by_chance import (
 	Worker,
 	World,
 	create_by_hand,
+	create_holidays,
 	create_passes,
 	create_workers,
+	remove_holidays,
 	worlds,
 )
 
@@ -64,15 +66,18 @@ NIGHTS = World(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def zone_as_before(site_connection: str) -> Iterator[None]:
+def site_as_before(site_connection: str) -> Iterator[None]:
 	before = frappe.db.get_single_value("System Settings", "time_zone")
+	remove_holidays()
+	create_holidays()
 	yield
+	remove_holidays()
 	set_site_zone(before)
 
 
 @pytest.mark.timeout(600)
 @example(NIGHTS)
-@settings(ON_A_BENCH, max_examples=25)
+@settings(ON_A_BENCH, max_examples=20)
 @given(worlds(passes=40))
 def test_sets_write_what_the_document_writes(world: World) -> None:
 	clear_test_data()
