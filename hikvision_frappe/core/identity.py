@@ -287,9 +287,11 @@ def _is_hardware(one: str, other: str) -> bool:
 
 
 def _restarts(event: AccessEvent, latest: SerialEpoch) -> bool:
-	"""A smaller number on a clearly younger record: the count began again."""
+	"""A smaller number on a clearly younger record: the count began again; a wrap shows by the number itself."""
 	if event.serial_no is None or event.serial_no > latest.highest or latest.highest_at is None:
 		return False
+	if latest.highest - event.serial_no > SERIAL_LIMIT // 2:
+		return event.occurred_at >= latest.highest_at
 	return event.occurred_at > latest.highest_at + RESET_EVIDENCE
 
 

@@ -105,10 +105,11 @@ class DeviceContact:
 		self._refused.open.append(at)
 
 	def push_stored(self, began: datetime, mark: int | None, *, heartbeat: bool) -> None:
-		"""A push is stored. mark: of its events, None without any."""
+		"""A push is stored. mark: of its events, None without any. Only one that began after a refused one can be its
+		repetition."""
 		self._refused.open.remove(began)
 		self._wait_for(mark)
-		if mark is not None:
+		if mark is not None and self._refused.latest is not None and began > self._refused.latest:
 			self._refused.latest = None
 		if heartbeat:
 			self._beat(began)

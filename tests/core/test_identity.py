@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hikvision_frappe.core.event import AccessEvent, EventKind, Source, TimeQuality
 from hikvision_frappe.core.identity import (
+	SERIAL_LIMIT,
 	LedgerView,
 	Outcome,
 	Placement,
@@ -123,6 +125,17 @@ def test_a_wrap_within_the_evidence_time_loses_nothing() -> None:
 	again = [a_pass(serial, MORNING + timedelta(seconds=5 + serial)) for serial in range(1, 6)]
 	assert outcomes(ledger.take(*again)) == [Outcome.NEW] * 5
 	assert outcomes(ledger.take(*again)) == [Outcome.KNOWN] * 5
+
+
+@pytest.mark.parametrize("last", [SERIAL_LIMIT, SERIAL_LIMIT - 1])
+def test_a_busy_count_begins_anew_with_the_first_record_after_its_last(last: int) -> None:
+	"""Also where the ledger does not hold the first numbers of the old count, so that their places are free."""
+	ledger = Ledger()
+	ledger.take(*(a_pass(serial, MORNING) for serial in range(last - 2, last + 1)))
+	again = [a_pass(serial, MORNING + timedelta(seconds=serial - 1)) for serial in (1, 2, 3)]
+	assert {placement.epoch for placement in ledger.take(*again)} == {2}
+	(late,) = ledger.take(a_pass(last - 3, MORNING - timedelta(seconds=1)))
+	assert late.epoch == 1
 
 
 def test_a_late_record_of_the_old_epoch_goes_to_the_old_epoch() -> None:

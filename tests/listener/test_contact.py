@@ -231,6 +231,16 @@ def test_after_a_refused_push_nothing_is_claimed_until_the_device_told_it_again(
 	assert contact.told(1) == Contact(at(0), at(120), Cause.LISTENER_START)
 
 
+def test_a_push_that_came_before_the_refused_one_does_not_stand_for_it() -> None:
+	contact = DeviceContact()
+	beat(contact, 0)
+	contact.push_began(at(10))
+	refused(contact, 20)
+	contact.push_stored(at(10), 1, heartbeat=False)
+	beat(contact, 30)
+	assert contact.told(1).until == at(0)
+
+
 def test_a_refused_push_that_was_never_told_again_ends_the_contact() -> None:
 	contact = DeviceContact()
 	beat(contact, 0)
