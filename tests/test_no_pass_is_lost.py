@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hikvision_frappe.core.event import AccessEvent, Source
-from hikvision_frappe.core.gaps import UNRESOLVED, UNSETTLED, Cause, Gap, GapState
+from hikvision_frappe.core.gaps import UNRESOLVED, UNSETTLED, Cause, Gap, GapReason, GapState
 from hikvision_frappe.core.identity import RESET_EVIDENCE
 from hikvision_frappe.core.watermark import MARGIN
 from hikvision_frappe.isapi.parsing import ParseContext, read_event
@@ -331,6 +331,26 @@ class NoPassIsLost(RuleBasedStateMachine):
 			for record in missing
 			if not self.is_before_us(record, first) and not self.is_out_of_time(record, runs)
 		]
+
+	def is_out_of_time(self, record: Truth, runs: dict[int, int]) -> bool:
+		"""Made at another time than its clock said, which was put right: a history that is asked for that time does not
+		tell it, and only a number before it would show that it is missing. runs: the first position told of each."""
+		if record.position not in self.other_clock or not self.kind.history:
+			return False
+		return not self.kind.numbered_history or runs.get(record.run, len(self.door.log)) > record.position
+
+	def is_before_us(self, record: Truth, first: int) -> bool:
+		"""Also where no number was known before: nobody can see that a count of which nothing was heard was wiped out,
+		when the next one begins at 1 or the device's history is read without a fault."""
+		if self.first_contact is not None and record.made_at <= self.first_contact:
+			return True
+		seems_new = first < len(self.door.log) and self.door.log[first].serial_no == 1
+		if record.position < first and (self.first_contact is None or seems_new):
+			return True
+		return any(
+			gap.after_serial is None and gap.reason is GapReason.PROVEN_BY_HISTORY and covers(gap, record)
+			for gap in self.site.gaps()
+		)
 
 	def is_out_of_time(self, record: Truth, runs: dict[int, int]) -> bool:
 		"""Made at another time than its clock said, which was put right: a history that is asked for that time does not

@@ -488,10 +488,10 @@ def _evidence(
 	history = (
 		config is not None and config.history and local_history.supported(connection, device) is not False
 	)
-	answer = local_history.answer_for(connection, gap)
 	counts = _counts(connection, gap.device)
 	bound, restarted = _bound(connection, gap, counts)
 	first, last = _range(gap, bound)
+	answer = local_history.answer_for(connection, replace(gap, first_serial=first, last_serial=last))
 	return Evidence(
 		present=_present(connection, gap, first, last),
 		bound=bound,

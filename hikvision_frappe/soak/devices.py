@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from hikvision_frappe.soak.town import Citizen, configs_to_text, enter, kinds_of
 
 def main() -> int:
 	options = _parser().parse_args()
+	logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that was cut
 	asyncio.run(_live(options))
 	return 0
 

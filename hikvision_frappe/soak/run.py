@@ -25,7 +25,8 @@ from hikvision_frappe.soak.verdict import Made, Verdict, judge
 
 LISTENERS = ("one", "two")
 DEVICE_PROCESSES = 2
-WARM_SECONDS = 45.0
+CONNECT_SECONDS = 15.0
+WARM_SECONDS = 60.0
 CALM_SECONDS = 180.0
 STILL_SECONDS = 25.0  # longer than the keeper's patience, and any wait between two attempts
 ANSWER_SECONDS = 60.0
@@ -234,11 +235,12 @@ class Soak:
 
 	async def _warm_up(self) -> None:
 		"""Until everybody is heard; what a device made before nobody could promise."""
-		await asyncio.sleep(5)
-		for _ in range(2):
-			await self._tell("one")
-			await self._until(lambda: self._missing() == 0, WARM_SECONDS)
-		self._say(f"All of {self._options.devices} devices are heard.")
+		await self._tell("one")
+		await asyncio.sleep(CONNECT_SECONDS)
+		before = self._target.stored()
+		await self._tell("one")
+		await self._until(lambda: self._target.stored() - before >= self._options.devices, WARM_SECONDS)
+		self._say(f"{self._options.devices} devices are heard.")
 
 	async def _storm(self) -> None:
 		await self._tell("storm")
