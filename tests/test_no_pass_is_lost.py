@@ -352,35 +352,6 @@ class NoPassIsLost(RuleBasedStateMachine):
 			for gap in self.site.gaps()
 		)
 
-	def is_out_of_time(self, record: Truth, runs: dict[int, int]) -> bool:
-		"""Made at another time than its clock said, which was put right: a history that is asked for that time does not
-		tell it, and only a number before it would show that it is missing. runs: the first position told of each."""
-		if record.position not in self.other_clock or not self.kind.history:
-			return False
-		return not self.kind.numbered_history or runs.get(record.run, len(self.door.log)) > record.position
-
-	def is_before_us(self, record: Truth, first: int) -> bool:
-		"""Also where no number was known before: nobody can see that a count of which nothing was heard was wiped out,
-		when the next one begins at 1 or the device's history is read without a fault."""
-		if self.first_contact is not None and record.made_at <= self.first_contact:
-			return True
-		seems_new = first < len(self.door.log) and self.door.log[first].serial_no == 1
-		return record.position < first and (self.first_contact is None or seems_new or self.kind.history)
-
-	def is_out_of_time(self, record: Truth, runs: dict[int, int]) -> bool:
-		"""Made at another time than its clock said, which was put right: a history that is asked for that time does not
-		tell it, and only a number before it would show that it is missing. runs: the first position told of each."""
-		if record.position not in self.other_clock or not self.kind.history:
-			return False
-		return not self.kind.numbered_history or runs.get(record.run, len(self.door.log)) > record.position
-
-	def is_before_us(self, record: Truth, first: int) -> bool:
-		"""Also a count of which nothing was ever heard, before one that begins at 1: such a device seems to be new."""
-		if self.first_contact is not None and record.made_at <= self.first_contact:
-			return True
-		seems_new = first < len(self.door.log) and self.door.log[first].serial_no == 1
-		return record.position < first and (self.first_contact is None or seems_new)
-
 	def settle(self) -> None:
 		"""Let everybody do what they do by themselves, and have a last pass; then nothing may be missing in silence."""
 		self.all_goes_well(seconds=120)

@@ -442,10 +442,10 @@ def _tend_gap(
 	now: datetime,
 ) -> None:
 	evidence = _evidence(connection, gap, settings, config)
-	if evidence.history and evidence.answer is HistoryAnswer.NONE and _may_ask(gap, evidence, settings, now):
-		local_history.queue_for_gap(connection, gap, now)
-		evidence = replace(evidence, answer=HistoryAnswer.RUNNING)
 	judged = judge(gap, evidence, now)
+	if evidence.history and evidence.answer is HistoryAnswer.NONE and _may_ask(judged, settings, now):
+		local_history.queue_for_gap(connection, judged, now)
+		judged = judge(judged, replace(evidence, answer=HistoryAnswer.RUNNING), now)
 	if judged != gap:
 		_save_gap(connection, judged)
 	if judged.state is GapState.UNRECOVERABLE and gap.state is not GapState.UNRECOVERABLE:
@@ -475,10 +475,8 @@ def _range(gap: Gap, bound: int | None) -> tuple[int | None, int | None]:
 	return gap.first_serial, gap.last_serial
 
 
-def _may_ask(gap: Gap, evidence: Evidence, settings: KeeperSettings, now: datetime) -> bool:
-	if gap.is_going_on or gap.state not in UNSETTLED or now - gap.noticed_at < settings.fetch_after:
-		return False
-	return judge(gap, evidence, now).state is not GapState.RECOVERED
+def _may_ask(gap: Gap, settings: KeeperSettings, now: datetime) -> bool:
+	return not gap.is_going_on and gap.state in UNSETTLED and now - gap.noticed_at >= settings.fetch_after
 
 
 def _evidence(
