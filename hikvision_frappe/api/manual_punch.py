@@ -44,7 +44,15 @@ def propose(
 		frappe.throw(_("Choose the device first."))
 	at = {way: get_datetime(time) for way, time in (("IN", in_at), ("OUT", out_at)) if time}
 	search = Search(
-		since, until, shift, department, branch, device, bool(cint(usual)), _ways(ways), _within(at, since, until)
+		since,
+		until,
+		shift,
+		department,
+		branch,
+		device,
+		bool(cint(usual)),
+		_ways(ways),
+		_within(at, since, until),
 	)
 	return asdict(manual_punch.propose(search))
 
@@ -80,4 +88,3 @@ def told_since(name: str) -> int:
 	frappe.has_permission(DOCTYPE, "read", throw=True)
 	frappe.has_permission(DOCTYPE, "read", doc=name, throw=True)
 	return manual_punch.told_since(name)
-
