@@ -359,7 +359,7 @@ def test_the_workspace_counts_what_waits_for_a_person(screen: Screen) -> None:
 	screen.open("hikvision")
 	screen.see("Devices Connected", "Devices in Need of a Person", "Unmatched People", "Events Waiting")
 	screen.see("Access Person", "Employee Checkin", "Hikvision Settings")
-	screen.see("Open Gaps", "Shifts That Wait", "Shift Completeness", "Access Event Gaps")
+	screen.see("Open Gaps", "Shifts That Wait", "Shift Completeness", "Access Event Gaps", "Late Passes")
 	screen.keep("workspace")
 
 
