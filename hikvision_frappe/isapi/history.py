@@ -119,7 +119,7 @@ class HistoryReader:
 		except _TELLS_NOTHING:
 			return Storage()
 
-	async def read(self, wanted: Range) -> AsyncIterator[HistoryPage]:
+	async def read(self, wanted: Range, *, has_recorded: bool = False) -> AsyncIterator[HistoryPage]:
 		"""Everything in the range, page by page; then ``finding`` says whether it is proven to be all.
 
 		A range of time ends a second before the device's present, if it would go beyond: the last page's
@@ -127,6 +127,7 @@ class HistoryReader:
 		with a time within the range; or all from the first on without a hole, and their total agrees. If not, the
 		range of time is read as well (other numbers too), and the proof is that of the time. For a range of time the
 		device must also hold something older, or everything that it ever recorded: logs lose their oldest records.
+		has_recorded: it is known to have made records, so that an empty log proves nothing.
 
 		Events are given once each, though windows may be read again; rows counts what the device gave for the proof.
 		"""
@@ -137,7 +138,7 @@ class HistoryReader:
 		window = self._window(wanted)
 		progress = Progress(Limit((self._limits or Limits()).positions), window.until)
 		try:
-			async for page in self._read_range(wanted, window, progress):
+			async for page in self._read_range(wanted, window, progress, has_recorded):
 				yield page
 		except TooMuch:
 			progress.give_up()
@@ -215,22 +216,26 @@ class HistoryReader:
 
 	# How far back the device's log goes
 
-	async def _reaches_back(self, window: Window, limit: Limit) -> bool:
-		"""Whether no record of the window can have been lost to newer ones, or to a timer, before it was read.
+	async def _doubt_of_beginning(self, window: Window, limit: Limit, has_recorded: bool) -> Unproven | None:
+		"""Why a record of the window may have been lost to newer ones, to a timer, or with the whole log.
 
-		True when the log still holds an older one, or its very first one; where rows have no numbers, when it was
-		never full and nothing is deleted by timer.
+		None when the log still holds an older one, or its very first one; where rows have no numbers, or there are
+		none, when it was never full and nothing is deleted by timer.
 		"""
 		for span in OLDER_SPANS:
 			since = max(window.since - span, EARLIEST)
 			if since < window.since and (await self._first_rows(Window(since, window.since - SECOND)))[0]:
-				return True
+				return None
 		oldest, total = await self._first_rows(Window(EARLIEST, ALL_TIME.until))
+		if not oldest:
+			is_emptied = has_recorded or (await self.storage()).deletes_by_timer
+			return Unproven.EMPTIED if is_emptied else None
 		numbers = [serial_of(row) for row in oldest]
-		if not oldest or 1 in numbers:
-			return True
+		if 1 in numbers:
+			return None
 		was_never_full = limit.rows is not None and total < limit.rows
-		return was_never_full and not any(numbers) and not (await self.storage()).deletes_by_timer
+		is_whole = was_never_full and not any(numbers) and not (await self.storage()).deletes_by_timer
+		return None if is_whole else Unproven.BEGINS_LATER
 
 	async def _first_rows(self, window: Window) -> tuple[list[Tree], int]:
 		"""The first rows of each kind in a window, asked for in any of the ways; and how many there are."""
@@ -253,7 +258,7 @@ class HistoryReader:
 	# Reading
 
 	async def _read_range(
-		self, wanted: Range, window: Window, progress: Progress
+		self, wanted: Range, window: Window, progress: Progress, has_recorded: bool
 	) -> AsyncIterator[HistoryPage]:
 		if wanted.first_serial is not None and self._codes == (ANYTHING,):
 			numbers = Numbers(wanted.first_serial, wanted.last_serial)
@@ -269,8 +274,9 @@ class HistoryReader:
 			else:
 				async for page in self._read_repeated_hour(stretch, progress):
 					yield page
-		if self._all_codes and not progress.doubts and not await self._reaches_back(window, progress.limit):
-			progress.doubts.append(Unproven.BEGINS_LATER)
+		if self._all_codes and not progress.doubts:
+			doubt = await self._doubt_of_beginning(window, progress.limit, has_recorded)
+			progress.doubts += [doubt] if doubt else []
 
 	async def _read_window(
 		self, window: Window, progress: Progress, repeat: timedelta | None = None

@@ -41,6 +41,7 @@ class Unproven(str, Enum):
 	ENDS_EARLY = "The device refuses to give the rest of its records."
 	ENDLESS = "The device's answers do not come to an end."
 	CODES_REFUSED = "The device does not tell every kind of record."
+	EMPTIED = "The device holds no record at all: its log was cleared, or it keeps none."
 	BEGINS_LATER = "The device's records begin within the range: earlier ones may be overwritten or deleted."
 
 

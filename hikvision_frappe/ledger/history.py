@@ -24,8 +24,9 @@ from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
 from hikvision_frappe.core.gaps import Break, Cause, Gap, HistoryAnswer
+from hikvision_frappe.core.identity import SerialEpoch
 from hikvision_frappe.core.watermark import proven_further
-from hikvision_frappe.ledger import gaps
+from hikvision_frappe.ledger import epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.signal import wake_keeper
 from hikvision_frappe.listener.backoff import full_jitter
@@ -245,7 +246,8 @@ def lend(listener: str, lease_seconds: float) -> list[HistoryTask]:
 	_take(renewed, listener, now, lease_seconds, again=True)
 	_take(begun, listener, now, lease_seconds, again=False)
 	taken = set(_held(listener, [*renewed, *begun]))
-	return [_task(row) for row in chosen if row.name in taken]
+	known = epochs.read(row.device for row in chosen) if taken else {}
+	return [_task(row, known.get(row.device, ())) for row in chosen if row.name in taken]
 
 
 def _due(listener: str, now: datetime, limit: int = 5_000) -> list[Any]:
@@ -334,7 +336,7 @@ def _held(listener: str, names: list[str]) -> list[str]:
 	)
 
 
-def _task(row: Any) -> HistoryTask:
+def _task(row: Any, known: Sequence[SerialEpoch]) -> HistoryTask:
 	return HistoryTask(
 		name=row.name,
 		device=row.device,
@@ -343,6 +345,7 @@ def _task(row: Any) -> HistoryTask:
 		first_serial=row.first_serial or None,
 		last_serial=row.last_serial or None,
 		resume_from=aware(row.read_until_utc),
+		has_recorded=any(epoch.highest or epoch.unnumbered for epoch in known),
 	)
 
 

@@ -506,7 +506,9 @@ class Reading:
 		return list(_slices(since, until, self._settings.slice))
 
 	async def _read_piece(self, reader: HistoryReader, piece: Range) -> None:
-		pages = cast("AsyncGenerator[HistoryPage, None]", reader.read(piece))
+		pages = cast(
+			"AsyncGenerator[HistoryPage, None]", reader.read(piece, has_recorded=self.task.has_recorded)
+		)
 		read_until: datetime | None = None
 		async with aclosing(pages):
 			async for page in pages:

@@ -51,7 +51,8 @@ ENDED = (HistoryState.PROVEN, HistoryState.UNPROVEN, HistoryState.FAILED, Histor
 # What may be read now: not begun, begun by nobody who still lives, or failed long enough ago.
 SELECT_DUE = """
 	SELECT fetch.id, fetch.device, fetch.since, fetch.until, fetch.first_serial, fetch.last_serial,
-		fetch.read_until, fetch.leased_by
+		fetch.read_until, fetch.leased_by,
+		EXISTS (SELECT 1 FROM epoch WHERE epoch.device = fetch.device AND (highest > 0 OR unnumbered))
 	FROM fetch JOIN lease ON lease.device = fetch.device AND lease.listener = :listener AND lease.until >= :now
 	WHERE (fetch.state IN ('Queued', 'Running') OR (fetch.state = 'Failed' AND fetch.next_attempt_at <= :now))
 	AND NOT EXISTS (
@@ -194,7 +195,7 @@ def lend(
 	"""One due reading per device leased to the listener; the one that it reads already comes first."""
 	tasks: dict[str, HistoryTask] = {}
 	values = {"listener": listener, "now": now.timestamp()}
-	for name, device, since, until, first, last, read_until, leased_by in connection.execute(
+	for name, device, since, until, first, last, read_until, leased_by, has_recorded in connection.execute(
 		SELECT_DUE, values
 	).fetchall():
 		if device in tasks:
@@ -202,7 +203,7 @@ def lend(
 		_lease(connection, name, listener, lease_seconds, now, again=leased_by == listener)
 		resume_from = None if read_until is None else _moment(read_until)
 		tasks[device] = HistoryTask(
-			str(name), device, _moment(since), _moment(until), first, last, resume_from
+			str(name), device, _moment(since), _moment(until), first, last, resume_from, bool(has_recorded)
 		)
 	return list(tasks.values())
 

@@ -129,7 +129,8 @@ class HistoryTask:
 
 	since, until: UTC by our clock; the reader converts to the device's clock and widens. first_serial, last_serial:
 	inclusive; last_serial None means everything from first_serial on. resume_from: an earlier attempt has read and
-	delivered everything before this instant.
+	delivered everything before this instant. has_recorded: the site has records of this device, so that an empty
+	history proves nothing.
 	"""
 
 	name: str
@@ -139,6 +140,7 @@ class HistoryTask:
 	first_serial: int | None = None
 	last_serial: int | None = None
 	resume_from: datetime | None = None
+	has_recorded: bool = False
 
 
 class HistoryState(str, Enum):

@@ -78,9 +78,10 @@ class Read:
 		return self.finding.reason
 
 
-async def read(reader, since=AT, until=AT + timedelta(hours=1), first=None, last=None):
+async def read(reader, since=AT, until=AT + timedelta(hours=1), first=None, last=None, has_recorded=False):
 	await reader.prepare()
-	pages = [page async for page in reader.read(Range(since, until, first, last))]
+	wanted = Range(since, until, first, last)
+	pages = [page async for page in reader.read(wanted, has_recorded=has_recorded)]
 	await reader._client.close()
 	return Read(reader, pages)
 
@@ -380,6 +381,22 @@ async def test_a_log_without_numbers_that_was_never_full_is_whole_unless_a_timer
 	async with SimulatedDevice(profile("kv6124", storing=storing)) as device:
 		fill(device, range(10))
 		assert (await read(reader_of(device))).finding.proven is proven
+
+
+@pytest.mark.parametrize("key", ["k1a340", "kv6124"])
+async def test_an_empty_log_of_a_device_that_has_made_records_proves_nothing(key):
+	"""It was cleared, or it is no log of what the device tells."""
+	async with SimulatedDevice(profile(key)) as device:
+		assert (await read(reader_of(device), has_recorded=False)).finding.proven
+		found = await read(reader_of(device), has_recorded=True)
+		assert (found.finding.proven, found.reason) == (False, Unproven.EMPTIED.value)
+		fill(device, [0])
+		assert (await read(reader_of(device), has_recorded=True)).finding.proven
+
+
+async def test_an_empty_log_that_a_timer_empties_proves_nothing():
+	async with SimulatedDevice(profile("kv6124", storing=Storing("regular", 60))) as device:
+		assert (await read(reader_of(device))).reason == Unproven.EMPTIED.value
 
 
 async def test_a_clock_that_was_lost_once_proves_nothing_of_the_logs_beginning():

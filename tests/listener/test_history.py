@@ -130,6 +130,18 @@ async def test_records_that_the_site_refuses_leave_a_reading_unproven(tmp_path: 
 		assert len(it.rows()) == 48
 
 
+async def test_a_log_that_was_cleared_is_not_taken_for_the_proof_that_nothing_happened(
+	tmp_path: Path,
+) -> None:
+	async with reading(tmp_path) as (device, it):
+		assert (await until_ended(it, ask(it))).state is HistoryState.PROVEN
+		device.make_pass("lost")
+		device.reset_serial()
+		ended = await until_ended(it, ask(it, ago=0.0))
+		assert ended.state is HistoryState.UNPROVEN
+		assert "cleared" in ended.reason
+
+
 async def test_a_stretch_that_is_not_over_is_never_called_complete(tmp_path: Path) -> None:
 	async with reading(tmp_path) as (_, it):
 		name = it.ledger.ask_history("gate", now() - HOUR, now() + HOUR)
