@@ -16,6 +16,7 @@ from frappe.model import NO_VALUE_FIELDS
 from frappe.model.base_document import get_controller
 
 from hikvision_frappe.attendance.set_names import CHECKIN, is_plain_series
+from hikvision_frappe.attendance.set_shifts import missing_functions
 
 # What Frappe calls on a document, its class and its hooks, while it is inserted.
 INSERT_METHODS = (
@@ -266,6 +267,8 @@ def _controller() -> Iterator[str]:
 	controller = get_controller(CHECKIN)
 	if controller.__module__ != CONTROLLER:
 		yield _("The document is not Frappe HR's own ({0}).").format(controller.__module__)
+	for function in missing_functions():
+		yield _("This version of Frappe HR does something unknown to the sets ({0}).").format(function)
 	for method in INSERT_METHODS:
 		if method not in KNOWN_NAMES and _defines(controller, method):
 			yield _("This version of Frappe HR does something unknown to the sets ({0}).").format(method)

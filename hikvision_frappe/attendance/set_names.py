@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import frappe
-from frappe.model.naming import getseries, has_custom_parser, parse_naming_series
+from frappe.model.naming import getseries, parse_naming_series
 
 CHECKIN = "Employee Checkin"
 DATE_PARTS = frozenset({"YY", "YYYY", "MM", "DD", "WW"})
@@ -30,13 +30,11 @@ class SeriesAt:
 def is_plain_series(autoname: str) -> bool:
 	"""Whether names are made of a counter, fixed text and today's date alone, so that they need no document."""
 	parts = [part for part in autoname.split(".") if part]
-	meta = frappe.get_meta(CHECKIN)
+	meta, parsers = frappe.get_meta(CHECKIN), frappe.get_hooks("naming_series_variables", {})
 	plain = all(
 		part in DATE_PARTS
 		or part.startswith("#")
-		or not (
-			part == "timestamp" or "{" in part or has_custom_parser(part) or part in meta.get_valid_columns()
-		)
+		or not (part == "timestamp" or "{" in part or part in parsers or part in meta.get_valid_columns())
 		for part in parts
 	)
 	return ":" not in autoname and plain and sum(part.startswith("#") for part in parts) == 1

@@ -16,11 +16,10 @@ from typing import Any
 
 import frappe
 from frappe.utils import getdate
-from hrms.hr.doctype.shift_assignment.shift_assignment import (
-	get_exact_shift,
-	get_shift_details,
-	get_shift_for_time,
-)
+from hrms.hr.doctype.shift_assignment import shift_assignment as hrms
+
+# What is asked of HRMS; a version that lacks one of them writes no sets.
+HRMS_FUNCTIONS = ("get_exact_shift", "get_shift_details", "get_shift_for_time")
 
 DAY = timedelta(days=1)
 LONGEST_SEARCH = 366  # HRMS looks at so many assignments before or after a time
@@ -48,6 +47,11 @@ class FoundShift:
 	actual_start: datetime
 	actual_end: datetime
 	overtime_type: str | None = None
+
+
+def missing_functions() -> list[str]:
+	"""What this version of HRMS lacks of HRMS_FUNCTIONS."""
+	return [name for name in HRMS_FUNCTIONS if not hasattr(hrms, name)]
 
 
 class Direction(Enum):
@@ -106,7 +110,7 @@ class ShiftBook:
 		if current:
 			_share_margins(before, current)
 			_share_margins(current, after)
-		found = get_exact_shift([before, current, after], moment)
+		found = hrms.get_exact_shift([before, current, after], moment)
 		return _found(found) if found else None
 
 	def _at_or_near(self, employee: str, moment: datetime, direction: Direction) -> Any:
@@ -118,8 +122,8 @@ class ShiftBook:
 
 	def _at(self, employee: str, moment: datetime) -> Any:
 		assigned = [row for row in self.assignments.get(employee, ()) if _may_hold(row, moment.date())]
-		found = get_shift_for_time(assigned, moment) if assigned else None
-		return found or get_shift_details(self.default_shifts.get(employee), moment)
+		found = hrms.get_shift_for_time(assigned, moment) if assigned else None
+		return found or hrms.get_shift_details(self.default_shifts.get(employee), moment)
 
 	def _nearest_assigned(self, employee: str, moment: datetime, direction: Direction) -> Any:
 		"""The nearest day on which an assigned shift holds the same time of the day."""
