@@ -347,12 +347,21 @@ def _judge_by_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 			)
 		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.NOT_IN_HISTORY)
 	if evidence.answer is HistoryAnswer.UNPROVEN:
-		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
+		return _judge_unproven(gap, evidence)
 	if evidence.history:
 		if _waited(gap, now) > GIVE_UP:
 			return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_HISTORY)
 	return _judge_without_history(gap, evidence, now)
+
+
+def _judge_unproven(gap: Gap, evidence: Evidence) -> Gap:
+	"""What a history leaves open the next number may still tell; then what is missing can be asked for by number."""
+	if gap.expected is None and evidence.restarted:
+		return _in_state(gap, GapState.UNRECOVERABLE, GapReason.COUNT_RESTARTED)
+	if evidence.numbered and gap.after_serial is not None and gap.expected is None:
+		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_RECORD)
+	return _in_state(gap, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
 
 
 def _judge_without_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:

@@ -252,7 +252,15 @@ def test_waiting_begins_when_the_device_is_heard_again_and_not_when_it_fell_sile
 	[
 		(BREAK, {"answer": "running"}, GapState.FILLING, GapReason.AWAITING_HISTORY),
 		(BREAK, {"answer": "proven", "told": 3}, GapState.RECOVERED, GapReason.PROVEN_BY_HISTORY),
-		(BREAK, {"answer": "unproven"}, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN),
+		(BREAK, {"answer": "unproven"}, GapState.OPEN, GapReason.AWAITING_RECORD),
+		(
+			BREAK,
+			{"answer": "unproven", "numbered": False},
+			GapState.UNRECOVERABLE,
+			GapReason.HISTORY_UNPROVEN,
+		),
+		(BREAK, {"answer": "unproven", "restarted": True}, GapState.UNRECOVERABLE, GapReason.COUNT_RESTARTED),
+		(JUMP, {"answer": "unproven", "present": 3}, GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN),
 		(BREAK, {"answer": "failed"}, GapState.OPEN, GapReason.AWAITING_HISTORY),
 		(BREAK, {"answer": "proven", "restarted": True}, GapState.UNRECOVERABLE, GapReason.COUNT_RESTARTED),
 		(JUMP, {"answer": "proven", "present": 3}, GapState.UNRECOVERABLE, GapReason.NOT_IN_HISTORY),
