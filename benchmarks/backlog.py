@@ -1,6 +1,9 @@
-"""Recovery of a backlog: passes that wait in the ledger become Employee Checkins in sets, beside HRMS's own function.
+"""Recovery of a backlog: histories of simulated terminals into the ledger, and from there into Employee Checkin.
 
 	.venv/bin/python benchmarks/backlog.py [--events 100000] [--sample 2000]
+
+First part: a real listener reads 50 terminals, proves each reading complete, and the ledger holds the events. Second part,
+on as many events: passes that wait in the ledger become check-ins in sets, beside HRMS's own function.
 
 The sample of HRMS's function (in process, one commit for each check-in) is taken in parts between the parts of the
 backlog, so that whatever else the machine does hits both alike. All the while the sets are written, another process
@@ -24,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import on_bench  # noqa: E402
+from benchmarks.backlog_history import history_part  # noqa: E402
 
 DEVICES = 50
 EMPLOYEES = 1_000
@@ -40,7 +44,13 @@ def main() -> None:
 	parser.add_argument("--events", type=int, default=100_000, help="passes that wait in the ledger")
 	parser.add_argument("--sample", type=int, default=2_000, help="check-ins made by HRMS's function")
 	arguments = parser.parse_args()
-	print(json.dumps({"benchmark": "backlog", **checkin_part(arguments.events, arguments.sample)}))
+	recovered = history_part(arguments.events, DEVICES)
+	say(json.dumps(recovered))
+	from tests.bench.factories import clear_test_data
+
+	clear_test_data()
+	checkins = checkin_part(arguments.events, arguments.sample)
+	print(json.dumps({"benchmark": "backlog", "history_to_ledger": recovered, "ledger_to_checkin": checkins}))
 
 
 def checkin_part(events: int, sample: int) -> dict[str, Any]:

@@ -19,6 +19,8 @@ OWN_TABLES = (
 	"Access Event Gap",
 	"Access Person",
 	"Access Person Number",
+	"Bulk Manual Punch",
+	"Bulk Manual Punch Employee",
 	"Hikvision Device",
 	"Hikvision Device Door",
 	"Hikvision Device Shift",

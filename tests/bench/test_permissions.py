@@ -12,6 +12,8 @@ import hikvision_frappe.api.device
 import hikvision_frappe.api.events
 import hikvision_frappe.api.gaps
 import hikvision_frappe.api.history
+import hikvision_frappe.api.late_passes
+import hikvision_frappe.api.manual_punch
 import hikvision_frappe.api.people
 import hikvision_frappe.api.push
 import hikvision_frappe.api.shifts  # noqa: F401 - for what they whitelist
@@ -35,6 +37,7 @@ ALLOWED = {
 		"Access Event Gap": {"read", "export"},
 		"Hikvision History Fetch": {"read", "export"},
 		"Access Person": {"read", "write", "create", "delete", "export"},
+		"Bulk Manual Punch": {"read"},
 	},
 	"Hikvision User": {
 		"Hikvision Device": {"read"},
@@ -43,6 +46,7 @@ ALLOWED = {
 		"Access Event Gap": {"read"},
 		"Hikvision History Fetch": {"read"},
 		"Access Person": {"read", "write", "create"},
+		"Bulk Manual Punch": set(),
 	},
 	"HR Manager": {
 		"Hikvision Device": {"read"},
@@ -51,6 +55,7 @@ ALLOWED = {
 		"Access Event Gap": {"read", "export"},
 		"Hikvision History Fetch": {"read", "export"},
 		"Access Person": {"read", "write", "create", "export"},
+		"Bulk Manual Punch": {"read", "write", "create", "delete", "export"},
 	},
 	"HR User": {
 		"Hikvision Device": set(),
@@ -59,6 +64,7 @@ ALLOWED = {
 		"Access Event Gap": {"read"},
 		"Hikvision History Fetch": {"read"},
 		"Access Person": set(),
+		"Bulk Manual Punch": {"read", "write", "create", "export"},
 	},
 	"Hikvision Agent": {
 		"Hikvision Device": {"read"},
@@ -67,6 +73,7 @@ ALLOWED = {
 		"Access Event Gap": set(),
 		"Hikvision History Fetch": set(),
 		"Access Person": set(),
+		"Bulk Manual Punch": set(),
 	},
 	"Employee": {
 		"Hikvision Device": set(),
@@ -75,6 +82,7 @@ ALLOWED = {
 		"Access Event Gap": set(),
 		"Hikvision History Fetch": set(),
 		"Access Person": set(),
+		"Bulk Manual Punch": set(),
 	},
 }
 RIGHTS = {"read", "write", "create", "delete", "export"}
