@@ -10,7 +10,7 @@ from enum import Enum
 
 from hikvision_frappe.core.event import AccessEvent, TimeQuality
 from hikvision_frappe.isapi.documents import Tree
-from hikvision_frappe.isapi.errors import SearchTooWide
+from hikvision_frappe.isapi.errors import NotSupported, Rejected, SearchTooWide
 from hikvision_frappe.isapi.history_pages import (
 	ANYTHING,
 	Condition,
@@ -162,7 +162,7 @@ def _moved_into(window: Window, event: AccessEvent, repeat: timedelta) -> Access
 class WindowReading:
 	"""One window and one kind of code, read until proven, or a few times.
 
-	conditions: the ways to ask for it; the second one is tried when the first finds nothing. After ``pages``: split: it holds
+	conditions: the ways to ask for it; the second one is tried when the first finds nothing, or is rejected. After ``pages``: split: it holds
 	more than a search gives, and must be read in halves; what it gave stays given. doubt: why it is not proven. rows,
 	total: of the last attempt. condition: the way in which rows were found.
 
@@ -230,6 +230,12 @@ class WindowReading:
 			self.split = self._is_divisible
 			if not self.split:
 				raise
+		except Rejected:
+			if len(self._conditions) == 1:
+				raise
+			del self._conditions[0]
+			self.doubt = Unproven.UNFINISHED
+			return
 		if not self.split:
 			await self._conclude()
 
@@ -293,7 +299,7 @@ class WindowReading:
 		"""Whether to read again: the device was changing while it was read, or can be asked in another way."""
 		if not self.rows and len(self._conditions) > 1:
 			return await self._finds_otherwise()
-		if self.doubt in (Unproven.REPEATED_ROWS, Unproven.TOTALS_CHANGED):
+		if self.doubt in (Unproven.UNFINISHED, Unproven.REPEATED_ROWS, Unproven.TOTALS_CHANGED):
 			return True
 		if self.doubt is not Unproven.TOTALS_DIFFER:
 			return False
@@ -305,7 +311,10 @@ class WindowReading:
 
 	async def _finds_otherwise(self) -> bool:
 		"""Whether the next way to ask finds rows of this window; then it is the way from now on."""
-		page = await self._first_page(self._conditions[1])
+		try:
+			page = await self._first_page(self._conditions[1])
+		except (Rejected, NotSupported):
+			return False
 		reader = self.reader
 		events = RowReader(reader.context, reader.window, set(), reader.repeat).read(page.rows)
 		if not events or not all(self.window.holds(event.occurred_at) for event in events):

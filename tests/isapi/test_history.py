@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -671,6 +672,18 @@ async def test_both_seasons_are_found_however_the_device_takes_offsets(windows, 
 		assert found.finding.proven
 
 
+@pytest.mark.parametrize("month", [1, 7])
+@pytest.mark.parametrize("seconds", [(-1, 0, 3600, 3601), (-1, 3601)])
+async def test_both_seasons_are_found_where_all_offsets_but_that_of_today_are_rejected(month, seconds):
+	at = datetime(2026, month, 10, 12, tzinfo=timezone.utc)
+	async with Choosy(profile("k1a340")) as device:
+		for second in seconds:
+			device.make_pass("1", at=at + timedelta(seconds=second))
+		found = await read(reader_of(device), at, at + timedelta(hours=1))
+		assert told(found.events) == truth(device, at, at + timedelta(hours=1))
+		assert found.finding.proven
+
+
 async def test_a_window_of_another_hour_is_not_taken_for_ours():
 	at = datetime(2026, 7, 10, 12, tzinfo=timezone.utc)
 	async with SimulatedDevice(profile("k1a340", windows=WindowOffset.IGNORED)) as device:
@@ -890,6 +903,19 @@ class Failing(SimulatedDevice):
 			"AcsEvent" in request.target and request.target != SEARCH and "authorization" in request.headers
 		)
 		return Response(500) if asked else answer
+
+
+class Choosy(SimulatedDevice):
+	"""Rejects every search whose times have another offset than its own of today."""
+
+	def _answer(self, request):
+		if request.method == "POST" and "AcsEvent" in request.target and "authorization" in request.headers:
+			(asked,) = json.loads(request.body).values()
+			today = datetime.now(ZoneInfo(self.profile.wording.zone)).utcoffset()
+			times = [datetime.fromisoformat(asked[name]) for name in ("startTime", "endTime")]
+			if any(time.utcoffset() != today for time in times):
+				return Response(400)
+		return super()._answer(request)
 
 
 class Uncut(SimulatedDevice):
