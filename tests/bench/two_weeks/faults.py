@@ -44,7 +44,7 @@ class Faults:
 	clock_errors: dict[str, list[ClockError]] = field(default_factory=dict)
 	listener_down: list[Spell] = field(default_factory=list)
 	maintenance: list[Spell] = field(default_factory=list)
-	database_restarts: list[datetime] = field(default_factory=list)
+	database_restarts: frozenset[datetime] = frozenset()
 
 	def clock_error(self, door: str, moment: datetime) -> timedelta:
 		for error in self.clock_errors.get(door, ()):
@@ -78,5 +78,5 @@ EVERYTHING_WRONG = Faults(
 	clock_errors={"gate": [ClockError(spell(7, "03:00", 9, "03:00"), -600)]},
 	listener_down=[spell(2, "23:00", 3, "07:00"), spell(12, "01:00", 12, "07:00")],
 	maintenance=[spell(3, "12:00", 3, "15:00"), spell(8, "22:00", 9, "01:00")],
-	database_restarts=[at(7, "12:00"), at(9, "10:00"), at(11, "09:00")],
+	database_restarts=frozenset({at(7, "12:00"), at(9, "10:00"), at(11, "09:00")}),
 )

@@ -151,10 +151,11 @@ class Terminal:
 
 	def _without_losses(self, records: Iterable[Record]) -> list[Record]:
 		"""Some arrive; what was read twice arrives twice or not at all."""
-		arrived, last = [], False
+		arrived, fate = [], {"": True}
 		for record in records:
-			last = last if record.again else self._dice.random() < 0.6
-			if last:
+			if not record.again:
+				fate[record.person] = self._dice.random() < 0.6
+			if fate[record.person]:
 				arrived.append(record)
 		return arrived
 

@@ -95,7 +95,7 @@ class Person:
 	assigned: bool = True
 
 	def shift_on(self, day: date) -> Shift:
-		return self.shifts[DAYS.index(day) // 7]
+		return self.shifts[min(1, (day - DAYS[0]).days // 7)]
 
 
 def _people() -> Iterator[Person]:
@@ -187,7 +187,10 @@ class Days:
 
 
 def two_weeks(seed: int = SEED) -> Truth:
-	"""What fifty people did in two weeks."""
+	"""What fifty people did in two weeks, and most of them on the Monday after it.
+
+	A terminal without history is complete over a quiet weekend with its first record after that.
+	"""
 	days, truth = Days(seed), Truth()
 	for day in DAYS:
 		for person in PEOPLE:
@@ -198,5 +201,8 @@ def two_weeks(seed: int = SEED) -> Truth:
 				truth.leaves.add((person.number, day))
 			else:
 				truth.passages += passages
+	for person in PEOPLE:
+		if person.shifts[0] == person.shifts[1] != NIGHT:
+			truth.passages += days.of(person, DAYS[-1] + timedelta(days=1)) or []
 	truth.passages.sort(key=lambda passage: passage.at)
 	return truth

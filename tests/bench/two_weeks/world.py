@@ -79,6 +79,7 @@ class World:
 		self._site = FrappeSite(site)
 		self._thread = ThreadPoolExecutor(1)
 		self._listener_was_down = True
+		self._restarted: set[datetime] = set()
 		self._started = START
 
 	def __enter__(self) -> World:
@@ -173,10 +174,13 @@ class World:
 				self._visit_site(now)
 			except SiteUnavailable:
 				assert covered(self.faults.maintenance, now) or now in self.faults.database_restarts
+				if now in self.faults.database_restarts:
+					self._visit_site(now)
 
 	def _visit_site(self, now: datetime) -> None:
 		self._ask("devices", LISTENER, LEASE_SECONDS)
-		if now in self.faults.database_restarts:
+		if now in self.faults.database_restarts - self._restarted:
+			self._restarted.add(now)
 			self._cut_database_connection()
 		while self.spool:
 			self._deliver(self.spool[:BATCH])
