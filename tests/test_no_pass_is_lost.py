@@ -329,7 +329,7 @@ class NoPassIsLost(RuleBasedStateMachine):
 		return [
 			record
 			for record in missing
-			if not self.is_before_us(record, first) and not self.is_out_of_time(record, runs)
+			if not self.is_before_us(record, first, runs) and not self.is_out_of_time(record, runs)
 		]
 
 	def is_out_of_time(self, record: Truth, runs: dict[int, int]) -> bool:
@@ -339,17 +339,16 @@ class NoPassIsLost(RuleBasedStateMachine):
 			return False
 		return not self.kind.numbered_history or runs.get(record.run, len(self.door.log)) > record.position
 
-	def is_before_us(self, record: Truth, first: int) -> bool:
-		"""Also where no number was known before: nobody can see that a count of which nothing was heard was wiped out,
-		when the next one begins at 1 or the device's history is read without a fault."""
+	def is_before_us(self, record: Truth, first: int, runs: dict[int, int]) -> bool:
+		"""Also a whole count of which nothing was ever heard and that was wiped out, when the next one begins at 1 or
+		the device's history is read without a fault: nobody can see then that there was another."""
 		if self.first_contact is not None and record.made_at <= self.first_contact:
 			return True
 		seems_new = first < len(self.door.log) and self.door.log[first].serial_no == 1
 		if record.position < first and (self.first_contact is None or seems_new):
 			return True
-		return any(
-			gap.after_serial is None and gap.reason is GapReason.PROVEN_BY_HISTORY and covers(gap, record)
-			for gap in self.site.gaps()
+		return record.run not in runs and any(
+			gap.reason is GapReason.PROVEN_BY_HISTORY and covers(gap, record) for gap in self.site.gaps()
 		)
 
 	def settle(self) -> None:

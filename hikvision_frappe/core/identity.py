@@ -28,6 +28,9 @@ from hikvision_frappe.core.event import AccessEvent, TimeQuality
 SERIAL_LIMIT = 100_000
 # A record with a smaller number that is this much younger than the highest one belongs to a new epoch.
 RESET_EVIDENCE = timedelta(minutes=2)
+# One whose number is smaller by so many needs no such distance, only to be younger: that many are never told late
+# within two minutes.
+FAR_BELOW = 1_000
 # The same record retold after its device's zone was changed differs by whole quarters of an hour, while the
 # wall clock time in its text stays the same.
 ZONE_STEP = timedelta(minutes=15)

@@ -63,6 +63,7 @@ class PushClient:
 		self._posts = 0
 		self._woken = asyncio.Event()
 		self._link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+		self._posting = asyncio.Lock()  # a heartbeat waits until the record before it is answered
 		self._tasks: list[asyncio.Task[None]] = []
 		self.attempts: deque[PushAttempt] = deque(maxlen=_ATTEMPTS_KEPT)
 
@@ -165,11 +166,12 @@ class PushClient:
 
 	async def _post(self, body: bytes, content_type: str) -> _Reply | None:
 		"""The host's answer, None when there is none in time."""
-		try:
-			return await asyncio.wait_for(self._exchange(body, content_type), self._timing.timeout)
-		except (OSError, EOFError, ValueError, asyncio.TimeoutError):
-			self._hang_up()
-			return None
+		async with self._posting:
+			try:
+				return await asyncio.wait_for(self._exchange(body, content_type), self._timing.timeout)
+			except (OSError, EOFError, ValueError, asyncio.TimeoutError):
+				self._hang_up()
+				return None
 
 	async def _exchange(self, body: bytes, content_type: str) -> _Reply:
 		reply = await self._request(body, content_type, self._known_credentials())

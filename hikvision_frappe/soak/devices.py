@@ -25,7 +25,9 @@ from hikvision_frappe.soak.town import Citizen, configs_to_text, enter, kinds_of
 
 def main() -> int:
 	options = _parser().parse_args()
-	logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that was cut
+	logging.getLogger("asyncio").setLevel(
+		logging.ERROR
+	)  # it warns of each write to a connection that was cut
 	asyncio.run(_live(options))
 	return 0
 

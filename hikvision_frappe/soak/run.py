@@ -25,7 +25,7 @@ from hikvision_frappe.soak.verdict import Made, Verdict, judge
 
 LISTENERS = ("one", "two")
 DEVICE_PROCESSES = 2
-CONNECT_SECONDS = 15.0
+CONNECT_SECONDS = 25.0
 WARM_SECONDS = 60.0
 CALM_SECONDS = 180.0
 STILL_SECONDS = 25.0  # longer than the keeper's patience, and any wait between two attempts
@@ -207,6 +207,7 @@ class Soak:
 		self._devices: list[DeviceProcess] = []
 		self._listeners: list[ListenerProcess] = []
 		self._most_rss = 0.0
+		self._since = 0.0
 
 	async def run(self, exits: AsyncExitStack) -> Outcome:
 		ports = [free_port() for _ in LISTENERS]
@@ -238,6 +239,7 @@ class Soak:
 		await self._tell("one")
 		await asyncio.sleep(CONNECT_SECONDS)
 		before = self._target.stored()
+		self._since = time.time()
 		await self._tell("one")
 		await self._until(lambda: self._target.stored() - before >= self._options.devices, WARM_SECONDS)
 		self._say(f"{self._options.devices} devices are heard.")
@@ -339,7 +341,7 @@ class Soak:
 			await devices.end()
 		lines = [line for devices in self._devices for line in devices.truth.read_text().splitlines()]
 		made = [Made.from_line(line) for line in lines]
-		verdict = judge(made, self._target.rows(), self._target.gaps())
+		verdict = judge(made, self._target.rows(), self._target.gaps(), self._since)
 		for record in verdict.examples:
 			self._say(f"lost: {record}")
 		faults = sum((devices.faults for devices in self._devices), self._faults)

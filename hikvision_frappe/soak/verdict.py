@@ -64,9 +64,14 @@ class Verdict:
 		return plain
 
 
-def judge(made: Sequence[Made], rows: Sequence[StoredEvent], gaps: Sequence[Gap]) -> Verdict:
-	"""Every record must have its row, and every row its record."""
-	missing = _missing(made, rows)
+def judge(
+	made: Sequence[Made], rows: Sequence[StoredEvent], gaps: Sequence[Gap], since: float = 0.0
+) -> Verdict:
+	"""Every record must have its row, and every row its record.
+
+	since: UTC seconds; what was made before, when not every device was heard yet, nobody has promised to have.
+	"""
+	missing = [record for record in _missing(made, rows) if record.made_at >= since]
 	telling = defaultdict(list)
 	for gap in gaps:
 		if gap.state in UNRESOLVED:
