@@ -314,6 +314,14 @@ class PatientSite:
 			await asyncio.sleep(full_jitter(failures, self._settings.least_wait, self._settings.most_wait))
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+	"""A part of a task, read and proven by itself. is_beside: by another clock, so that it does not bring it further."""
+
+	wanted: Range
+	is_beside: bool = False
+
+
 class _NotWanted(Exception):
 	"""The site wants this reading no more."""
 
@@ -489,25 +497,32 @@ class Reading:
 			return "The stretch of time was not over yet when it was read."
 		return ""
 
-	def _pieces(self) -> list[Range]:
+	def _pieces(self) -> list[_Piece]:
 		"""What to ask for, by the device's clock.
 
 		Its clock may have been put right, or gone wrong, since it made the records. So a stretch of time is read both
-		as its clock counts now and as ours does.
+		as its clock counts now and as ours does: at once where the two are near each other, else ours first.
 		"""
-		task, widen = self.task, self._settings.widen
+		task, offset, widen = self.task, self._offset, self._settings.widen
 		begin = max(task.since, task.resume_from or task.since)
-		since = min(begin, begin - self._offset) - widen
-		until = max(task.until, task.until - self._offset) + widen
-		until = min(until, utc_now() - self._offset)
-		since = min(since, until)
+		present = utc_now() - offset
+		near = task.first_serial is not None or abs(offset) <= self._settings.slice
+		theirs = (begin - offset - widen, min(task.until - offset + widen, present))
+		ours = (begin - widen, min(task.until, utc_now()) + widen)
+		if near:
+			theirs = (min(theirs[0], ours[0], present), min(max(theirs[1], ours[1]), present))
+			ours = (max(ours[0], present + timedelta(seconds=1)), ours[1])  # what it takes for the future
 		if task.first_serial is not None:
-			return [Range(since, until, task.first_serial, task.last_serial)]
-		return list(_slices(since, until, self._settings.slice))
+			return [_Piece(Range(*theirs, task.first_serial, task.last_serial))]
+		pieces = [_Piece(each) for each in _slices(*theirs, self._settings.slice)]
+		if near and offset <= widen:
+			return pieces
+		return [*(_Piece(each, is_beside=True) for each in _slices(*ours, self._settings.slice)), *pieces]
 
-	async def _read_piece(self, reader: HistoryReader, piece: Range) -> None:
+	async def _read_piece(self, reader: HistoryReader, piece: _Piece) -> None:
 		pages = cast(
-			"AsyncGenerator[HistoryPage, None]", reader.read(piece, has_recorded=self.task.has_recorded)
+			"AsyncGenerator[HistoryPage, None]",
+			reader.read(piece.wanted, has_recorded=self.task.has_recorded),
 		)
 		read_until: datetime | None = None
 		async with aclosing(pages):
@@ -519,7 +534,7 @@ class Reading:
 				await self._tell_if_due()
 		await self._hand_over()
 		self._tally.finish(reader.finding)
-		if read_until is not None and not self._tally.doubt:
+		if read_until is not None and not piece.is_beside and not self._tally.doubt:
 			self._advance(read_until + self._offset)
 
 	def _take(self, page: HistoryPage) -> None:

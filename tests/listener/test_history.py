@@ -426,7 +426,7 @@ async def test_only_so_many_devices_are_read_at_a_time_and_all_in_the_end(tmp_pa
 		await device.stop()
 
 
-@pytest.mark.parametrize("seconds", [0, 120, -120, 3_600])
+@pytest.mark.parametrize("seconds", [0, 120, -120, 3_600, -3_600])
 async def test_a_clock_that_went_wrong_among_the_records_hides_none(seconds: int, tmp_path: Path) -> None:
 	async with SimulatedDevice(PROFILES["k1t344"]) as device:
 		device.make_pass("right", at=now() - timedelta(minutes=9))
@@ -438,6 +438,19 @@ async def test_a_clock_that_went_wrong_among_the_records_hides_none(seconds: int
 			assert ended.read_until == ended.until
 			assert {row.person for row in it.rows()} == {"right", "wrong"}
 			assert abs(it.track().clock_offset + seconds) < 2
+
+
+@pytest.mark.parametrize("years", [-3, 3])
+async def test_a_clock_that_is_years_wrong_costs_no_years_of_reading(years: int, tmp_path: Path) -> None:
+	async with SimulatedDevice(PROFILES["k1t344"]) as device:
+		device.make_pass("right")
+		device.jump_clock(years * 365 * 86_400)
+		device.make_pass("wrong")
+		async with Running(tmp_path, [with_history(device)]) as it:
+			ended = await until_ended(it, ask(it, hours=1.0, ago=-2.0), 60.0)
+			assert (ended.state, ended.read_until) == (HistoryState.PROVEN, ended.until)
+			assert {row.person for row in it.rows()} == {"right", "wrong"}
+			assert len(device.requests) < 100
 
 
 # Gaps, end to end.
