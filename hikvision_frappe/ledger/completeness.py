@@ -23,6 +23,7 @@ from hikvision_frappe.core.clock import everything_before, moment_of
 from hikvision_frappe.core.event import Source, TimeQuality
 from hikvision_frappe.core.gaps import (
 	CONTACT_TOLERANCE,
+	INSTANT_TOLERANCE,
 	UNSETTLED,
 	Break,
 	Cause,
@@ -188,10 +189,8 @@ class _Round:
 
 	def _outage(self, device: _Device) -> Gap:
 		assert device.contact
-		latest = device.latest
 		unheard = Break(device.contact.until, self.now, Cause.SILENCE)
-		epoch, after = (latest.number, latest.highest) if latest else (None, None)
-		gap = gaps.gap_of_break(device.name, unheard, epoch, after, self.now)
+		gap = gaps.gap_of_break(device.name, unheard, device.latest, device.offset, self.now)
 		return replace(gap, until=None, reason=GapReason.GOING_ON)
 
 	def _end_of(self, gap: Gap, device: _Device) -> Gap | None:
@@ -317,8 +316,9 @@ class _Round:
 			& (event.live == "Yes")
 			& (event.received_at >= certainly_after(gap.until, self.zone))
 		)
+		offset = min(device.offset, timedelta(seconds=gap.clock_offset))
 		later = (event.time_quality != TimeQuality.IMPLAUSIBLE.value) & (
-			event.occurred_at_utc > naive(gap.until + CONTACT_TOLERANCE - device.offset)
+			event.occurred_at_utc > naive(gap.until + INSTANT_TOLERANCE - offset)
 		)
 		query = (
 			frappe.qb.from_(event)

@@ -16,7 +16,7 @@ import frappe
 
 from hikvision_frappe.core.clock import moment_of
 from hikvision_frappe.core.event import Source, TimeQuality
-from hikvision_frappe.core.gaps import CONTACT_TOLERANCE, Break, Cause, Contact, Gap, meet
+from hikvision_frappe.core.gaps import INSTANT_TOLERANCE, Break, Cause, Contact, Gap, meet
 from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch, numbered_name
 from hikvision_frappe.ledger import beats, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, utc_now
@@ -59,9 +59,15 @@ def lock(devices: Iterable[str]) -> dict[str, Heard]:
 
 
 def join(
-	known: Mapping[str, Heard], told: Mapping[str, Contact], zone: ZoneInfo
+	known: Mapping[str, Heard],
+	told: Mapping[str, Contact],
+	zone: ZoneInfo,
+	offsets: Mapping[str, timedelta] | None = None,
 ) -> dict[str, dict[str, Any]]:
-	"""Join newly told contacts to those known, open the gaps between them, and return the columns to write."""
+	"""Join newly told contacts to those known, open the gaps between them, and return the columns to write.
+
+	offsets: our clock minus the device's, where it was measured anew.
+	"""
 	values: dict[str, dict[str, Any]] = {}
 	breaks: dict[str, Break] = {}
 	for device in told.keys() & known.keys():
@@ -71,7 +77,7 @@ def join(
 		)
 		if unheard:
 			breaks[device] = unheard
-	_open_gaps(breaks, known, zone)
+	_open_gaps(breaks, known, zone, offsets or {})
 	beats.learn(_silences(known, told))
 	return values
 
@@ -85,7 +91,12 @@ def _silences(known: Mapping[str, Heard], told: Mapping[str, Contact]) -> dict[s
 	}
 
 
-def _open_gaps(breaks: Mapping[str, Break], known: Mapping[str, Heard], zone: ZoneInfo) -> None:
+def _open_gaps(
+	breaks: Mapping[str, Break],
+	known: Mapping[str, Heard],
+	zone: ZoneInfo,
+	offsets: Mapping[str, timedelta],
+) -> None:
 	"""A gap for each break, unless an outage stands for it already or the numbers prove that nothing was missed."""
 	if not breaks:
 		return
@@ -95,7 +106,7 @@ def _open_gaps(breaks: Mapping[str, Break], known: Mapping[str, Heard], zone: Zo
 	opened = [
 		gap
 		for device, unheard in sorted(breaks.items())
-		if (gap := told.gap(device, unheard, known[device].offset, zone, now))
+		if (gap := told.gap(device, unheard, known[device].offset, offsets.get(device), zone, now))
 	]
 	gaps.insert(opened, zone)
 	for gap in opened:
@@ -124,9 +135,15 @@ class _Told:
 		return cls(known, {device: by_name[name] for device, name in names.items() if name in by_name})
 
 	def gap(
-		self, device: str, unheard: Break, offset: timedelta, zone: ZoneInfo, now: datetime
+		self,
+		device: str,
+		unheard: Break,
+		offset: timedelta,
+		new_offset: timedelta | None,
+		zone: ZoneInfo,
+		now: datetime,
 	) -> Gap | None:
-		"""The gap of a break; None where its device's newest record was made after it.
+		"""The gap of a break; None where its device's newest record was made after it, by its clock before and now.
 
 		Whatever was missed has a smaller number than that record, and intake opens a gap for each such number. Only
 		where the count began anew meanwhile, nobody knows what the old one had come to.
@@ -134,11 +151,10 @@ class _Told:
 		held = self._before(device, unheard, offset)
 		if held is None or held == _latest(self.epochs[device]) or held.highest == SERIAL_LIMIT:
 			newest = self.newest.get(device)
-			if held and newest and is_made_after(newest, unheard.until, offset, zone):
+			surely = offset if new_offset is None else min(offset, new_offset)
+			if held and newest and is_made_after(newest, unheard.until, surely, zone):
 				return None
-		return gaps.gap_of_break(
-			device, unheard, held.number if held else None, held.highest if held else None, now
-		)
+		return gaps.gap_of_break(device, unheard, held, offset, now)
 
 	def _before(self, device: str, unheard: Break, offset: timedelta) -> SerialEpoch | None:
 		"""The latest run of numbers that had begun when the break did."""
@@ -163,4 +179,4 @@ def is_made_after(row: Any, moment: datetime, offset: timedelta, zone: ZoneInfo)
 			return True
 	if row.time_quality == TimeQuality.IMPLAUSIBLE.value:
 		return False
-	return bool(aware(row.occurred_at_utc) + offset > moment + CONTACT_TOLERANCE)
+	return bool(aware(row.occurred_at_utc) + offset > moment + INSTANT_TOLERANCE)

@@ -16,6 +16,7 @@ import frappe
 from frappe import _
 
 from hikvision_frappe.core.gaps import UNRESOLVED, Break, Cause, Gap, GapReason, GapState, Jump, Restart
+from hikvision_frappe.core.identity import SerialEpoch
 from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.signal import REDIS_TROUBLE
@@ -44,6 +45,7 @@ _COLUMNS = (
 	"found",
 	"state",
 	"reason",
+	"clock_offset",
 )
 
 
@@ -74,6 +76,7 @@ def _gap(
 	found: int,
 	state: str,
 	reason: str,
+	clock_offset: float,
 ) -> Gap:
 	"""An integer column knows no NULL in Frappe: 0 is unknown. A range that turned out empty keeps its first number."""
 	return Gap(
@@ -90,6 +93,7 @@ def _gap(
 		found=found,
 		state=GapState(state),
 		reason=GapReason(reason),
+		clock_offset=clock_offset,
 	)
 
 
@@ -113,6 +117,7 @@ def values_of(gap: Gap, zone: ZoneInfo) -> dict[str, Any]:
 		"expected": min(gap.expected or 0, LARGEST_COUNT),
 		"found": min(gap.found, LARGEST_COUNT),
 		"missing": min(gap.missing or 0, LARGEST_COUNT),
+		"clock_offset": gap.clock_offset,
 	}
 
 
@@ -228,17 +233,19 @@ def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: Z
 
 
 def _gap_of_jump(jump: Jump, offset: timedelta, now: datetime) -> Gap:
+	"""What is missing was not made in the future, whatever the device's clock says."""
 	return Gap(
 		name=f"{jump.device}-n{jump.epoch:02d}-{jump.first:010d}",
 		device=jump.device,
 		cause=Cause.SERIAL_JUMP,
-		since=jump.since + offset,
-		until=jump.until + offset,
+		since=min(jump.since + offset, now),
+		until=min(jump.until + offset, now),
 		noticed_at=now,
 		epoch=jump.epoch,
 		first_serial=jump.first,
 		last_serial=jump.last,
 		reason=GapReason.AWAITING_ROWS,
+		clock_offset=offset.total_seconds(),
 	)
 
 
@@ -247,11 +254,12 @@ def _gap_of_restart(restart: Restart, offset: timedelta, now: datetime) -> Gap:
 		name=f"{restart.device}-r{restart.epoch:02d}-{restart.highest:010d}",
 		device=restart.device,
 		cause=Cause.SERIAL_JUMP,
-		since=restart.since + offset,
-		until=restart.until + offset,
+		since=min(restart.since + offset, now),
+		until=min(restart.until + offset, now),
 		noticed_at=now,
 		epoch=restart.epoch,
 		after_serial=restart.highest,
+		clock_offset=offset.total_seconds(),
 	)
 
 
@@ -295,8 +303,13 @@ def with_outage(devices: Iterable[str]) -> set[str]:
 
 
 def gap_of_break(
-	device: str, unheard: Break, epoch: int | None, after_serial: int | None, now: datetime
+	device: str,
+	unheard: Break,
+	latest: SerialEpoch | None,
+	offset: timedelta,
+	now: datetime,
 ) -> Gap:
+	"""latest: the run of numbers that the ledger held when it began. offset: our clock minus the device's, then."""
 	return Gap(
 		name=break_name(device, unheard.since),
 		device=device,
@@ -304,8 +317,9 @@ def gap_of_break(
 		since=unheard.since,
 		until=unheard.until,
 		noticed_at=now,
-		epoch=epoch,
-		after_serial=after_serial,
+		epoch=latest.number if latest else None,
+		after_serial=latest.highest if latest else None,
+		clock_offset=offset.total_seconds(),
 	)
 
 

@@ -472,7 +472,8 @@ def _give_up(device: str, since: datetime, until: datetime, zone: ZoneInfo) -> d
 	if unproven < MOST_UNPROVEN:
 		return None
 	unheard = Break(since, until, Cause.SILENCE)
-	gaps.insert([gaps.gap_of_break(device, unheard, None, None, utc_now())], zone)
+	offset = timedelta(seconds=frappe.db.get_value("Hikvision Device", device, "clock_offset") or 0)
+	gaps.insert([gaps.gap_of_break(device, unheard, None, offset, utc_now())], zone)
 	gaps.changed(device)
 	return until
 

@@ -128,6 +128,7 @@ class FrappeSite:
 	def disconnect(self) -> None:
 		"""Forget the connection, whatever state it is in; a lost one may refuse to be closed."""
 		self._connected = False
+		self._reported.clear()  # nobody knows what of it was committed
 		with suppress(*ANY_ERROR):
 			frappe.destroy()
 
@@ -213,7 +214,14 @@ class FrappeSite:
 	def _heard(self, changed: Sequence[DeviceReport], zone: ZoneInfo) -> dict[str, dict[str, Any]]:
 		"""The columns that say until when devices were heard; opens the gaps between contacts."""
 		told = {each.device: each.contact for each in changed if each.contact}
-		return contacts.join(contacts.lock(told), told, zone) if told else {}
+		if not told:
+			return {}
+		offsets = {
+			each.device: timedelta(seconds=each.clock_offset)
+			for each in changed
+			if each.clock_offset is not None
+		}
+		return contacts.join(contacts.lock(told), told, zone, offsets)
 
 	def _identity_values(self, report: DeviceReport, claims: dict[str, str]) -> dict[str, Any]:
 		"""Identity fields when they are news; a terminal that another document owns is named, not stored twice.

@@ -15,7 +15,17 @@ from hikvision_frappe.ledger import contacts
 from hikvision_frappe.ledger import gaps as ledger_gaps
 from hikvision_frappe.ledger.instants import site_zone
 from hikvision_frappe.ledger.intake import deliver
-from tests.bench.completeness import Listener, ago, begin_now, gap, gaps, listening, look, of_device
+from tests.bench.completeness import (
+	Listener,
+	ago,
+	begin_now,
+	complete_until,
+	gap,
+	gaps,
+	listening,
+	look,
+	of_device,
+)
 from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device, make_event, make_events
 
@@ -165,6 +175,43 @@ def test_what_is_told_again_proves_nothing_of_the_time_after_it(device: str, lis
 	assert gap(device).after_serial == 4
 
 
+def test_a_gap_remembers_the_clock_by_which_its_records_were_written(device: str, listener: Listener) -> None:
+	listener.hears(device, ago(hours=9), ago(hours=8), clock_offset=3600.0)
+	listener.hears(device, ago(hours=7), ago(seconds=5), clock_offset=0.0)
+	look()
+	assert gap(device).clock_offset == 3600.0
+	assert complete_until(device) == ago(hours=9, seconds=2)
+
+
+def test_a_record_proves_nothing_by_a_clock_that_was_put_right_meanwhile(
+	device: str, listener: Listener
+) -> None:
+	deliver(make_events(device, 3))
+	listener.hears(device, ago(hours=9), ago(hours=8), clock_offset=3600.0)
+	told_again = {"received_at": ago(hours=6), "live": False}
+	deliver([make_event(device, 4, occurred_at=ago(hours=7, minutes=30), **told_again)])
+	listener.hears(device, ago(hours=7), ago(seconds=5), clock_offset=0.0)
+	look()
+	assert (gap(device).state, gap(device).after_serial) == ("Open", 4)
+
+
+def test_a_record_of_the_gaps_last_second_is_not_surely_younger(device: str, listener: Listener) -> None:
+	"""A device's clock shows whole seconds, so that its offset is known no better."""
+	deliver(make_events(device, 3))
+	listener.hears(device, ago(minutes=9), ago(minutes=8))
+	listener.hears(device, ago(minutes=7), ago(seconds=5))
+	told_again = {"received_at": ago(minutes=6), "live": False}
+	deliver([make_event(device, 4, occurred_at=ago(minutes=6, seconds=59), **told_again)])
+	look()
+	assert gap(device).reason == "the next record of the device will tell"
+
+
+def test_what_is_missing_was_not_made_in_the_future(device: str) -> None:
+	deliver([make_event(device, 1, occurred_at=ago(hours=-2))])
+	deliver([make_event(device, 3, occurred_at=ago(hours=-3))])
+	assert gap(device).until_utc <= ago(seconds=-60).replace(tzinfo=None)
+
+
 def test_a_jump_says_what_the_break_lost_and_there_is_one_gap(device: str, listener: Listener) -> None:
 	deliver(make_events(device, 3))
 	listener.hears(device, ago(minutes=9), ago(minutes=8))
@@ -275,3 +322,12 @@ def test_what_was_accepted_while_the_keeper_judged_stays_accepted(device: str) -
 	ledger_gaps.save_document(read, site_zone())
 	frappe.db.commit()
 	assert gap(device).state == "Accepted"
+
+
+def test_the_first_record_ever_may_come_between_a_report_and_the_break(
+	device: str, listener: Listener
+) -> None:
+	listener.hears(device, ago(minutes=9), ago(minutes=8))
+	deliver([live(device, 57, ago(minutes=7, seconds=50)), live(device, 58, ago(minutes=6))])
+	listener.hears(device, ago(minutes=7), ago(seconds=5))
+	assert gaps(device) == []
