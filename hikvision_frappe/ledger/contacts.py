@@ -157,13 +157,19 @@ class _Told:
 		return gaps.gap_of_break(device, unheard, held, offset, now)
 
 	def _before(self, device: str, unheard: Break, offset: timedelta) -> SerialEpoch | None:
-		"""The latest run of numbers that had begun when the break did."""
-		begun = [
-			epoch
-			for epoch in self.epochs.get(device, ())
-			if epoch.highest and (epoch.first_at is None or epoch.first_at + offset <= unheard.since)
-		]
-		return begun[-1] if begun else None
+		"""The latest run of numbers that had begun when the break did.
+
+		Reports lag behind: the very first run may have begun since the last one, as long as that was before the end.
+		"""
+		numbered = [epoch for epoch in self.epochs.get(device, ()) if epoch.highest]
+		begun = [epoch for epoch in numbered if _begins_by(epoch, unheard.since, offset)]
+		if begun:
+			return begun[-1]
+		return next((epoch for epoch in numbered[:1] if _begins_by(epoch, unheard.until, offset)), None)
+
+
+def _begins_by(epoch: SerialEpoch, moment: datetime, offset: timedelta) -> bool:
+	return epoch.first_at is None or epoch.first_at + offset <= moment
 
 
 def _latest(each: list[SerialEpoch]) -> SerialEpoch | None:

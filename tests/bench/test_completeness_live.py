@@ -132,11 +132,13 @@ def test_what_nobody_can_tell_any_more_alerts_once_and_is_accepted(
 		live_pass(terminals, device)
 		lose(terminals, 4)
 		live_pass(terminals, device)
+		wait_until(lambda: len(gaps(device)) == 1 and gap(device).missing, 60, "what is missing")
 		wait_until(lambda: tend(AT_ONCE) and gap(device).state == "Unrecoverable", 60, "the judgement")
 		found = gap(device)
 		assert found.missing >= 4
 		assert len(notices(device)) == 1
-		assert of_device(device, "held_by_gap") == found.name
+		# Listeners tell every half a minute until when a device was heard.
+		wait_until(lambda: of_device(device, "held_by_gap") == found.name, 90, "the watermark at the gap")
 		before = complete_until(device)
 		ledger_gaps.accept(found.name, "Nobody was there.")
 		frappe.db.commit()
