@@ -203,7 +203,7 @@ def restarts(
 	before: Mapping[str, Sequence[SerialEpoch]], after: Mapping[str, Sequence[SerialEpoch]], now: datetime
 ) -> list[Restart]:
 	"""The counts that a batch shows to have ended; a wrap is no end. A store opens a gap for each (``after_serial``
-	is ``highest``) if the device has no contacts; if it has, what nobody heard is a break between two of them.
+	is ``highest``), except for a stream that has contacts: it breaks when its device begins anew, and the break tells.
 
 	before, after: the epochs of each device around the batch. now: UTC.
 	"""

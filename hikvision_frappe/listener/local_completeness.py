@@ -7,7 +7,7 @@ here is what any store has to do for them. Instants are stored as UTC seconds si
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -240,10 +240,14 @@ def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datet
 		_insert_gap(connection, gap)
 
 
-def open_restarts(connection: sqlite3.Connection, restarts: Iterable[Restart], now: datetime) -> None:
-	"""A gap at the end of each count, for devices that have no contacts in which it would lie."""
+def open_restarts(
+	connection: sqlite3.Connection, restarts: Iterable[Restart], streams: Container[str], now: datetime
+) -> None:
+	"""A gap at the end of each count, unless it is a stream's: those break when a device begins anew, and the break
+	tells. Heartbeats that are pushed may go on as if nothing had happened.
+	"""
 	for restart in restarts:
-		if contact_of(connection, restart.device) is not None:
+		if restart.device in streams and contact_of(connection, restart.device) is not None:
 			continue
 		since, until = _by_our_clock(connection, restart, now)
 		gap = Gap(

@@ -37,6 +37,7 @@ from hikvision_frappe.listener.site import (
 	DeviceConfig,
 	HistoryReport,
 	HistoryTask,
+	IngestMode,
 	ListenerReport,
 	SiteUnavailable,
 )
@@ -199,7 +200,9 @@ class LocalSite:
 			placements = place(accepted, view)
 			_write(connection, placements, view, now)
 			local_completeness.open_jumps(connection, jumps(placements, before), now)
-			local_completeness.open_restarts(connection, restarts(before, view.epochs, now), now)
+			local_completeness.open_restarts(
+				connection, restarts(before, view.epochs, now), self._streams(), now
+			)
 		new = [placement.event for placement in placements if placement.outcome is Outcome.NEW]
 		if self._on_commit:
 			self._on_commit(new, now.timestamp())
@@ -214,6 +217,9 @@ class LocalSite:
 			for position, event in enumerate(events)
 			if event.device not in known
 		}
+
+	def _streams(self) -> set[str]:
+		return {device.key for device in self._devices if device.mode is IngestMode.STREAM}
 
 	def report(self, report: ListenerReport) -> None:
 		"""Note contacts and, at most every ``tend_seconds``, look after gaps; there are no forms to show states on."""
