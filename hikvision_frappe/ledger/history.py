@@ -247,7 +247,10 @@ def lend(listener: str, lease_seconds: float) -> list[HistoryTask]:
 	_take(begun, listener, now, lease_seconds, again=False)
 	taken = set(_held(listener, [*renewed, *begun]))
 	known = epochs.read(row.device for row in chosen) if taken else {}
-	return [_task(row, known.get(row.device, ())) for row in chosen if row.name in taken]
+	clocks = gaps.clocks({row.gap for row in chosen if row.gap}) if taken else {}
+	return [
+		_task(row, known.get(row.device, ()), clocks.get(row.gap, 0.0)) for row in chosen if row.name in taken
+	]
 
 
 def _due(listener: str, now: datetime, limit: int = 5_000) -> list[Any]:
@@ -269,6 +272,7 @@ def _due(listener: str, now: datetime, limit: int = 5_000) -> list[Any]:
 			fetch.first_serial,
 			fetch.last_serial,
 			fetch.read_until_utc,
+			fetch.gap,
 			fetch.leased_by,
 			fetch.leased_until,
 		)
@@ -336,7 +340,7 @@ def _held(listener: str, names: list[str]) -> list[str]:
 	)
 
 
-def _task(row: Any, known: Sequence[SerialEpoch]) -> HistoryTask:
+def _task(row: Any, known: Sequence[SerialEpoch], clock_offset: float) -> HistoryTask:
 	return HistoryTask(
 		name=row.name,
 		device=row.device,
@@ -346,6 +350,7 @@ def _task(row: Any, known: Sequence[SerialEpoch]) -> HistoryTask:
 		last_serial=row.last_serial or None,
 		resume_from=aware(row.read_until_utc),
 		has_recorded=any(epoch.highest or epoch.unnumbered for epoch in known),
+		clock_offset=clock_offset,
 	)
 
 

@@ -500,24 +500,26 @@ class Reading:
 	def _pieces(self) -> list[_Piece]:
 		"""What to ask for, by the device's clock.
 
-		Its clock may have been put right, or gone wrong, since it made the records. So a stretch of time is read both
-		as its clock counts now and as ours does: at once where the two are near each other, else ours first.
+		Its clock may have been put right, or gone wrong, since it made the records. So a stretch of time is read as
+		its clock counts now, as it did then, and as ours does: at once as far as these are near each other and it
+		does not take them for the future, and else beside.
 		"""
-		task, offset, widen = self.task, self._offset, self._settings.widen
+		task, widen, length = self.task, self._settings.widen, self._settings.slice
 		begin = max(task.since, task.resume_from or task.since)
-		present = utc_now() - offset
-		near = task.first_serial is not None or abs(offset) <= self._settings.slice
-		theirs = (begin - offset - widen, min(task.until - offset + widen, present))
-		ours = (begin - widen, min(task.until, utc_now()) + widen)
-		if near:
-			theirs = (min(theirs[0], ours[0], present), min(max(theirs[1], ours[1]), present))
-			ours = (max(ours[0], present + timedelta(seconds=1)), ours[1])  # what it takes for the future
+		present = utc_now() - self._offset
+		clocks = {timedelta(), timedelta(seconds=task.clock_offset)}
+		near = [self._offset, *(clock for clock in clocks if abs(clock - self._offset) <= length)]
+		since = min(begin - max(near) - widen, present)
+		until = min(task.until, utc_now()) - min(near) + widen
 		if task.first_serial is not None:
-			return [_Piece(Range(*theirs, task.first_serial, task.last_serial))]
-		pieces = [_Piece(each) for each in _slices(*theirs, self._settings.slice)]
-		if near and offset <= widen:
-			return pieces
-		return [*(_Piece(each, is_beside=True) for each in _slices(*ours, self._settings.slice)), *pieces]
+			return [_Piece(Range(since, min(until, present), task.first_serial, task.last_serial))]
+		beside = [(begin - clock - widen, task.until - clock + widen) for clock in sorted(clocks - {*near})]
+		if until - present > 2 * widen:
+			beside.append((present + timedelta(seconds=1), until))
+		return [
+			*(_Piece(each, is_beside=True) for stretch in beside for each in _slices(*stretch, length)),
+			*(_Piece(each) for each in _slices(since, min(until, present), length)),
+		]
 
 	async def _read_piece(self, reader: HistoryReader, piece: _Piece) -> None:
 		pages = cast(

@@ -52,7 +52,8 @@ ENDED = (HistoryState.PROVEN, HistoryState.UNPROVEN, HistoryState.FAILED, Histor
 SELECT_DUE = """
 	SELECT fetch.id, fetch.device, fetch.since, fetch.until, fetch.first_serial, fetch.last_serial,
 		fetch.read_until, fetch.leased_by,
-		EXISTS (SELECT 1 FROM epoch WHERE epoch.device = fetch.device AND (highest > 0 OR unnumbered))
+		EXISTS (SELECT 1 FROM epoch WHERE epoch.device = fetch.device AND (highest > 0 OR unnumbered)),
+		COALESCE((SELECT clock_offset FROM gap WHERE gap.id = fetch.gap), 0)
 	FROM fetch JOIN lease ON lease.device = fetch.device AND lease.listener = :listener AND lease.until >= :now
 	WHERE (fetch.state IN ('Queued', 'Running') OR (fetch.state = 'Failed' AND fetch.next_attempt_at <= :now))
 	AND NOT EXISTS (
@@ -195,7 +196,7 @@ def lend(
 	"""One due reading per device leased to the listener; the one that it reads already comes first."""
 	tasks: dict[str, HistoryTask] = {}
 	values = {"listener": listener, "now": now.timestamp()}
-	for name, device, since, until, first, last, read_until, leased_by, has_recorded in connection.execute(
+	for name, device, since, until, first, last, read_until, leased_by, *known in connection.execute(
 		SELECT_DUE, values
 	).fetchall():
 		if device in tasks:
@@ -203,7 +204,15 @@ def lend(
 		_lease(connection, name, listener, lease_seconds, now, again=leased_by == listener)
 		resume_from = None if read_until is None else _moment(read_until)
 		tasks[device] = HistoryTask(
-			str(name), device, _moment(since), _moment(until), first, last, resume_from, bool(has_recorded)
+			str(name),
+			device,
+			_moment(since),
+			_moment(until),
+			first,
+			last,
+			resume_from,
+			bool(known[0]),
+			known[1],
 		)
 	return list(tasks.values())
 

@@ -130,7 +130,8 @@ class HistoryTask:
 	since, until: UTC by our clock; the reader converts to the device's clock and widens. first_serial, last_serial:
 	inclusive; last_serial None means everything from first_serial on. resume_from: an earlier attempt has read and
 	delivered everything before this instant. has_recorded: the site has records of this device, so that an empty
-	history proves nothing.
+	history proves nothing. clock_offset: our clock minus the device's when the records were made, in seconds, as far
+	as the site knows.
 	"""
 
 	name: str
@@ -141,6 +142,7 @@ class HistoryTask:
 	last_serial: int | None = None
 	resume_from: datetime | None = None
 	has_recorded: bool = False
+	clock_offset: float = 0.0
 
 
 class HistoryState(str, Enum):

@@ -181,6 +181,12 @@ def test_a_gap_remembers_the_clock_by_which_its_records_were_written(device: str
 	look()
 	assert gap(device).clock_offset == 3600.0
 	assert complete_until(device) == ago(hours=9, seconds=2)
+	frappe.db.set_value("Hikvision Device", device, "history", 1)
+	frappe.db.commit()
+	look()
+	listener.devices(listener.name, 30.0)
+	(task,) = listener.history_tasks(listener.name, 30.0)
+	assert (task.clock_offset, task.has_recorded) == (3600.0, False)
 
 
 def test_a_record_proves_nothing_by_a_clock_that_was_put_right_meanwhile(

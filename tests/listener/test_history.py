@@ -26,6 +26,7 @@ from hikvision_frappe.listener.site import (
 	DeviceConfig,
 	HistoryReport,
 	HistoryState,
+	HistoryTask,
 	IngestMode,
 	SiteUnavailable,
 )
@@ -438,6 +439,29 @@ async def test_a_clock_that_went_wrong_among_the_records_hides_none(seconds: int
 			assert ended.read_until == ended.until
 			assert {row.person for row in it.rows()} == {"right", "wrong"}
 			assert abs(it.track().clock_offset + seconds) < 2
+
+
+class RememberingSite(MoodySite):
+	"""Knows what the device's clock was when the records were made."""
+
+	clock_offset = 0.0
+
+	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
+		tasks = super().history_tasks(listener, lease_seconds)
+		return [replace(task, clock_offset=self.clock_offset) for task in tasks]
+
+
+@pytest.mark.parametrize("hours", [-2, 2, -48, 48])
+async def test_records_of_a_clock_that_was_put_right_since_are_found(hours: int, tmp_path: Path) -> None:
+	async with SimulatedDevice(PROFILES["kv6124"]) as device:
+		device.make_pass("first", at=now() - timedelta(days=30))
+		device.make_pass("wrong", at=now() - timedelta(minutes=9) + timedelta(hours=hours))
+		site = RememberingSite(LocalSite(tmp_path / "ledger.sqlite3", [with_history(device)]))
+		site.clock_offset = -hours * 3600.0
+		async with Running(tmp_path, [with_history(device)], site=site) as it:
+			ended = await until_ended(it, ask(it, hours=1 / 6), 60.0)
+			assert (ended.state, ended.read_until) == (HistoryState.PROVEN, ended.until)
+			assert {row.person for row in it.rows()} == {"wrong"}
 
 
 @pytest.mark.parametrize("years", [-3, 3])

@@ -386,6 +386,14 @@ def test_a_history_alone_is_read_again_and_again_and_moves_the_watermark(world) 
 	assert it.complete_until == at(0) - MARGIN
 
 
+def test_a_reading_knows_the_clock_that_the_device_had_when_its_gap_began(world) -> None:
+	it = world(WITH_HISTORY)
+	it.hears(0, 100, offset=3600.0)
+	it.hears(200, 300, offset=0.0)
+	it.comes(310)
+	assert [task.clock_offset for task in it.tasks()] == [3600.0]
+
+
 # Watermarks.
 
 
