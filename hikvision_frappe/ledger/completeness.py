@@ -40,7 +40,7 @@ from hikvision_frappe.core.states import EventState
 from hikvision_frappe.core.watermark import Coverage, watermark
 from hikvision_frappe.ledger import beats, contacts, epochs, gaps, history
 from hikvision_frappe.ledger.alone import alone
-from hikvision_frappe.ledger.devices import history_minutes, reads_history
+from hikvision_frappe.ledger.devices import history_minutes, may_read_history
 from hikvision_frappe.ledger.instants import aware, certainly_after, naive, site_zone, utc_now
 
 LOCK_NAME = "hikvision_keeper"
@@ -55,6 +55,7 @@ _DEVICE_FIELDS = (
 	"history",
 	"history_minutes",
 	"history_supported",
+	"password",
 	"clock_offset",
 	"proven_until_utc",
 	"complete_until_utc",
@@ -106,7 +107,15 @@ class _Device:
 
 	@property
 	def history(self) -> bool:
-		return reads_history(self.row) and self.row.history_supported != "No"
+		return may_read_history(self.row) and self.row.history_supported != "No"
+
+	@property
+	def pushed_until(self) -> datetime | None:
+		"""By our clock: the newest record of a device that pushes and is not known to beat was surely made after it."""
+		if self.row.mode != "Push" or self.limit is not None or self.latest is None:
+			return None
+		made_at = self.latest.highest_at
+		return made_at + self.offset - 2 * INSTANT_TOLERANCE if made_at else None
 
 	@property
 	def latest(self) -> SerialEpoch | None:
@@ -199,7 +208,8 @@ class _Round:
 		if device.row.mode == "History":  # what it is from now on is known by reading it
 			return replace(gap, until=self.now, reason=GapReason.AWAITING_HISTORY)
 		if contact is None or contact.until <= gap.since:
-			return None
+			pushed = device.pushed_until
+			return replace(gap, until=pushed) if pushed and pushed > gap.since else None
 		if contact.since > gap.since + CONTACT_TOLERANCE:
 			return replace(gap, until=contact.since, cause=contact.reason, reason=GapReason.AWAITING_RECORD)
 		if self.now - contact.until > (device.limit or self.settings.unheard):
@@ -211,7 +221,7 @@ class _Round:
 		is_new = all(gap.name != change.name for gap in device.gaps)
 		if is_new and not self._is_still_unheard(change):
 			return False
-		write = gaps.insert_document if is_new else gaps.save_document
+		write = gaps.insert_document if is_new else self._end_outage
 		if not gaps.tell(lambda: write(change, self.zone)):
 			return False
 		device.gaps = [gap for gap in device.gaps if gap.name != change.name]
@@ -219,6 +229,13 @@ class _Round:
 			device.gaps.append(change)
 		self.changed.add(device.name)
 		return True
+
+	@staticmethod
+	def _end_outage(change: Gap, zone: ZoneInfo) -> None:
+		"""Where it was not a contact that ended it, the next break begins here and is another gap."""
+		gaps.save_document(change, zone)
+		if change.until:
+			gaps.hear_until(change.device, change.until)
 
 	def _is_still_unheard(self, outage: Gap) -> bool:
 		"""The device's row is locked until the outage is written, so that its contact cannot come between."""

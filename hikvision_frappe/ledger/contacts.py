@@ -7,7 +7,7 @@ two listeners that tell of one device, and the keeper, do so one after the other
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,11 +26,23 @@ FIELDS = ("heard_since_utc", "heard_until_utc", "heard_reason")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-	"""What is known of a device: its last contact, our clock minus its own, and whether it pushes."""
+	"""What is known of a device: its last contact, our clock minus its own, and whether it pushes.
+
+	proven_until: up to which its history was read and proven.
+	"""
 
 	contact: Contact | None
 	offset: timedelta
 	pushes: bool = False
+	proven_until: datetime | None = None
+
+	@property
+	def certain(self) -> Contact | None:
+		"""The last contact, as if the device had been heard as long as its history is proven."""
+		until = self.proven_until
+		if until is None or (self.contact and self.contact.until >= until):
+			return self.contact
+		return replace(self.contact, until=until) if self.contact else Contact(until, until)
 
 
 def contact_of(row: Any) -> Contact | None:
@@ -46,14 +58,20 @@ def lock(devices: Iterable[str]) -> dict[str, Heard]:
 	device = frappe.qb.DocType("Hikvision Device")
 	rows = (
 		frappe.qb.from_(device)
-		.select(device.name, device.mode, device.clock_offset, *(device[field] for field in FIELDS))
+		.select(device.name, device.mode, device.clock_offset, device.proven_until_utc)
+		.select(*(device[field] for field in FIELDS))
 		.where(device.name.isin(sorted(devices) or [""]))
 		.orderby(device.name)
 		.for_update()
 		.run(as_dict=True)
 	)
 	return {
-		row.name: Heard(contact_of(row), timedelta(seconds=row.clock_offset or 0), row.mode == "Push")
+		row.name: Heard(
+			contact_of(row),
+			timedelta(seconds=row.clock_offset or 0),
+			row.mode == "Push",
+			aware(row.proven_until_utc),
+		)
 		for row in rows
 	}
 
@@ -71,7 +89,7 @@ def join(
 	values: dict[str, dict[str, Any]] = {}
 	breaks: dict[str, Break] = {}
 	for device in told.keys() & known.keys():
-		contact, unheard = meet(known[device].contact, told[device])
+		contact, unheard = meet(known[device].certain, told[device])
 		values[device] = dict(
 			zip(FIELDS, (naive(contact.since), naive(contact.until), contact.reason.value), strict=True)
 		)

@@ -71,6 +71,11 @@ def reads_history(device: Mapping[str, Any]) -> bool:
 	return device["mode"] == "History" or bool(device["history"] and device["host"])
 
 
+def may_read_history(device: Mapping[str, Any]) -> bool:
+	"""Whether whoever holds the device would read its history: one that pushes may have no login."""
+	return reads_history(device) and bool(device["mode"] != "Push" or device["password"])
+
+
 def history_minutes(device: Mapping[str, Any]) -> int:
 	"""How often the device's history is read though no gap is known; 0 for never."""
 	if not reads_history(device):

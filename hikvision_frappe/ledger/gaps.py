@@ -350,7 +350,7 @@ def accept(name: str, remark: str) -> None:
 	zone, now = site_zone(), utc_now()
 	if not document.until_utc:
 		document.update({"until_utc": naive(now), "until": shown(now, zone)})
-		_hear_until(document.device, now)
+		hear_until(document.device, now)
 	document.update(
 		{
 			"state": GapState.ACCEPTED.value,
@@ -364,8 +364,8 @@ def accept(name: str, remark: str) -> None:
 	changed(document.device)
 
 
-def _hear_until(device: str, moment: datetime) -> None:
-	"""What HR answers for until now needs no other gap."""
+def hear_until(device: str, moment: datetime) -> None:
+	"""What a gap stands for until a moment needs no other gap."""
 	row = frappe.qb.DocType("Hikvision Device")
 	(
 		frappe.qb.update(row)
@@ -391,7 +391,8 @@ def as_recovered(gap: Gap) -> Gap:
 
 
 def delete(names: Iterable[str]) -> None:
-	"""Forget gaps that another one stands for."""
+	"""Forget gaps that another one stands for, except those that a person has accepted meanwhile."""
 	names = sorted(names)
 	if names:
-		frappe.db.delete(DOCTYPE, {"name": ["in", names]})
+		unresolved = [state.value for state in sorted(UNRESOLVED)]
+		frappe.db.delete(DOCTYPE, {"name": ["in", names], "state": ["in", unresolved]})

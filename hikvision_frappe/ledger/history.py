@@ -115,6 +115,15 @@ def _new_values(
 	}
 
 
+def stop(device: str) -> None:
+	"""Nobody may read the device any more: what is still to be read of it is cancelled."""
+	waits = {"device": device, "state": ["in", UNDER_WAY]}
+	fails = {"device": device, "state": HistoryState.FAILED.value, "next_attempt_at_utc": ["is", "set"]}
+	for filters in (waits, fails):
+		for name in frappe.get_all(DOCTYPE, filters=filters, pluck="name"):
+			frappe.get_doc(DOCTYPE, name, for_update=True).cancel_reading()
+
+
 # Periodic readings.
 
 
@@ -154,7 +163,7 @@ def move(gaps_by_name: Mapping[str, str]) -> None:
 class Answer:
 	"""What history said of a gap. told: rows that were new to the ledger; numbered: whether rows have numbers.
 
-	failed_at: naive site time at which a reading ended that is not tried again by itself; None for all others.
+	failed_at: naive site time at which a reading failed, or was stopped, that is not tried again by itself; else None.
 	"""
 
 	answer: HistoryAnswer = HistoryAnswer.NONE
@@ -169,6 +178,7 @@ _ANSWERS = {
 	HistoryState.PROVEN: HistoryAnswer.PROVEN,
 	HistoryState.UNPROVEN: HistoryAnswer.UNPROVEN,
 	HistoryState.FAILED: HistoryAnswer.FAILED,
+	HistoryState.CANCELLED: HistoryAnswer.FAILED,
 }
 
 
@@ -210,7 +220,6 @@ def _readings_of(names: list[str]) -> list[Any]:
 			fetch.ended_at,
 		)
 		.where(gap.name.isin(names))
-		.where(fetch.state != HistoryState.CANCELLED.value)
 		.where((fetch.gap == gap.name) | covers_time)
 		.orderby(fetch.creation, order=frappe.qb.desc)
 		.orderby(fetch.until_utc, order=frappe.qb.desc)

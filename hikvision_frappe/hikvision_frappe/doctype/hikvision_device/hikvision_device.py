@@ -13,9 +13,11 @@ from frappe.utils import get_system_timezone
 from hikvision_frappe.hikvision_frappe.doctype.hikvision_serial_epoch.hikvision_serial_epoch import (
 	create_first_epoch,
 )
+from hikvision_frappe.ledger import history
 from hikvision_frappe.ledger.devices import (
 	REPORTED_FIELDS,
 	duplicates,
+	may_read_history,
 	networks_of,
 	new_push_key,
 	new_push_secret,
@@ -56,6 +58,8 @@ class HikvisionDevice(Document):
 
 	def on_update(self) -> None:
 		forget_device(self.push_key)
+		if not may_read_history(self.as_dict()):
+			history.stop(self.name)
 
 	def on_trash(self) -> None:
 		if frappe.db.exists("Access Event", {"device": self.name}):
