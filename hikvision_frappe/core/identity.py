@@ -28,8 +28,7 @@ from hikvision_frappe.core.event import AccessEvent, TimeQuality
 SERIAL_LIMIT = 100_000
 # A record with a smaller number that is this much younger than the highest one belongs to a new epoch.
 RESET_EVIDENCE = timedelta(minutes=2)
-# One whose number is smaller by so many needs no such distance, only to be younger: that many are never told late
-# within two minutes.
+# One whose number is smaller by more than this needs no such distance: no device makes so many in two minutes.
 FAR_BELOW = 1_000
 # The same record retold after its device's zone was changed differs by whole quarters of an hour, while the
 # wall clock time in its text stays the same.
@@ -290,10 +289,11 @@ def _is_hardware(one: str, other: str) -> bool:
 
 
 def _restarts(event: AccessEvent, latest: SerialEpoch) -> bool:
-	"""A smaller number on a clearly younger record: the count began again; a wrap shows by the number itself."""
+	"""A smaller number on a clearly younger record: the count began again. Or a far smaller one, as after a wrap or a
+	reset, on a record that is no older."""
 	if event.serial_no is None or event.serial_no > latest.highest or latest.highest_at is None:
 		return False
-	if latest.highest - event.serial_no > SERIAL_LIMIT // 2:
+	if latest.highest - event.serial_no > FAR_BELOW:
 		return event.occurred_at >= latest.highest_at
 	return event.occurred_at > latest.highest_at + RESET_EVIDENCE
 

@@ -138,6 +138,15 @@ def test_a_busy_count_begins_anew_with_the_first_record_after_its_last(last: int
 	assert late.epoch == 1
 
 
+def test_a_reset_soon_after_the_last_record_shows_by_a_number_far_below() -> None:
+	ledger = Ledger()
+	ledger.take(a_pass(41_367, MORNING))
+	(placement,) = ledger.take(a_pass(1, MORNING + timedelta(seconds=20)))
+	assert placement.epoch == 2
+	(late,) = ledger.take(a_pass(41_366, MORNING - timedelta(seconds=1)))
+	assert late.epoch == 1
+
+
 def test_a_late_record_of_the_old_epoch_goes_to_the_old_epoch() -> None:
 	ledger = Ledger()
 	ledger.take(a_pass(480), a_pass(1, MORNING + timedelta(hours=1)))
