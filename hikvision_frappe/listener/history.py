@@ -51,6 +51,7 @@ logger = logging.getLogger("hikvision.history")
 
 T = TypeVar("T")
 
+MOST_READERS = 4
 USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
 
 
@@ -59,7 +60,8 @@ class HistorySettings:
 	"""How histories are read; times in seconds unless they are timedeltas.
 
 	poll_seconds: how often the site is asked what is due, and leases renewed. lease_seconds: after so long without
-	renewal another reader may take a task over. readers: devices read at the same time. batch, gather_seconds: rows
+	renewal another reader may take a task over. readers: devices read at the same time; one that takes longer than
+	reader_patience no longer counts among them, though there are never more than MOST_READERS times as many. batch, gather_seconds: rows
 	are handed over when so many are there or so long after the first of them. report_seconds: between two reports
 	of progress. widen: read on each side of a stretch of time, as clocks drift. slice: a longer stretch is read and
 	proven in pieces, so that a reading that broke off goes on after the last of them. settle_seconds: a stretch that
@@ -71,6 +73,7 @@ class HistorySettings:
 	poll_seconds: float = 3.0
 	lease_seconds: float = 45.0
 	readers: int = 8
+	reader_patience: float = 120.0
 	batch: int = 500
 	gather_seconds: float = 1.0
 	report_seconds: float = 2.0
@@ -206,7 +209,7 @@ class HistoryKeeper:
 		"""Begin as many of the readings that are due as there may be; returns their names."""
 		begun = set()
 		for task in list(self._due):
-			if len(self._running) >= self._settings.readers:
+			if not self._has_room():
 				break
 			if task.device in self._devices and task.device not in self._running:
 				self._begin(task)
@@ -214,12 +217,19 @@ class HistoryKeeper:
 				self._due.remove(task)
 		return begun
 
+	def _has_room(self) -> bool:
+		longest = _now() - self._settings.reader_patience
+		counted = sum(running.began > longest for running in self._running.values())
+		readers = self._settings.readers
+		return counted < readers and len(self._running) < MOST_READERS * readers
+
 	def _begin(self, task: HistoryTask) -> None:
 		device = self._devices[task.device]
 		reading = Reading(
 			task, device, self._tracks[device.key], self._access, self._patient_site, self._settings
 		)
-		running = _Running(reading, asyncio.create_task(reading.run(), name=f"history {device.key}"))
+		reader = asyncio.create_task(reading.run(), name=f"history {device.key}")
+		running = _Running(reading, reader, _now())
 		self._running[device.key] = running
 		running.task.add_done_callback(lambda _: self._end(device.key, running))
 
@@ -261,8 +271,11 @@ class HistoryKeeper:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
+	"""began: by the event loop's clock."""
+
 	reading: Reading
 	task: asyncio.Task[None]
+	began: float
 
 
 def has_history(device: DeviceConfig) -> bool:

@@ -427,6 +427,20 @@ async def test_only_so_many_devices_are_read_at_a_time_and_all_in_the_end(tmp_pa
 		await device.stop()
 
 
+async def test_a_device_that_answers_slowly_keeps_no_other_waiting_for_long(tmp_path: Path) -> None:
+	patient = replace(QUICK_HISTORY, readers=1, reader_patience=0.3)
+	slow = SimulatedDevice(PROFILES["k1t344"], faults=Faults(answer_delay=1.0))
+	async with slow, SimulatedDevice(PROFILES["k1t344"]) as quick:
+		slow.fill_backlog(300)
+		quick.fill_backlog(10)
+		configs = [with_history(slow, "slow"), with_history(quick, "quick")]
+		async with Running(tmp_path, configs, history=patient) as it:
+			first = ask(it, device="slow")
+			await until(lambda: it.parts.readings)
+			assert (await until_ended(it, ask(it, device="quick"))).state is HistoryState.PROVEN
+			assert fetch(it, first).state is HistoryState.RUNNING
+
+
 @pytest.mark.parametrize("seconds", [0, 120, -120, 3_600, -3_600])
 async def test_a_clock_that_went_wrong_among_the_records_hides_none(seconds: int, tmp_path: Path) -> None:
 	async with SimulatedDevice(PROFILES["k1t344"]) as device:
