@@ -185,7 +185,7 @@ function fetch_history(frm, told) {
 }
 
 function warn_of_timer(frm) {
-	if (frm.doc.storage_mode !== "time" || !frm.doc.storage_minutes) return;
+	if (!["regular", "time"].includes(frm.doc.storage_mode) || !frm.doc.storage_minutes) return;
 	const minutes = frm.doc.storage_minutes;
 	const length = minutes >= 2880 ? __("{0} days", [Math.floor(minutes / 1440)]) : minutes >= 120 ? __("{0} hours", [Math.floor(minutes / 60)]) : __("{0} minutes", [minutes]);
 	frm.set_intro(
