@@ -8,9 +8,10 @@ status otherwise.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import frappe
@@ -19,7 +20,7 @@ from frappe import _
 from frappe.utils import now_datetime
 
 from hikvision_frappe.core.event import AccessEvent, Source
-from hikvision_frappe.core.gaps import beat
+from hikvision_frappe.core.gaps import Cause, Contact, beat
 from hikvision_frappe.isapi.acknowledgement import acknowledgement
 from hikvision_frappe.isapi.messages import Heartbeat, Message
 from hikvision_frappe.isapi.parsing import MalformedPayload, ParseContext, parse_push
@@ -38,11 +39,16 @@ from hikvision_frappe.ledger.intake import (
 	deliver,
 	read_settings,
 )
+from hikvision_frappe.listener.contact import ContactSettings
 
 MAX_BODY = 4 * 1024 * 1024
 REMEMBER_SECONDS = 60  # how long a change of the settings may take to be noticed; of a device, it is at once
 NOTE_SECONDS = 30  # how often a push is noted on the device's form
 RETRY_AFTER = 5
+REPEATED_WITHIN = (
+	ContactSettings().push_patience
+)  # a push that was not taken is told again by then, if at all
+REFUSED_SECONDS = 86_400  # a refusal is remembered
 FAULT_KEY = "hikvision_push_fault"
 FAULT_SECONDS = 60
 
@@ -128,16 +134,24 @@ def authenticate(token: str) -> PushDevice:
 
 
 def _receive_from(device: PushDevice, notification: Notification) -> Answer:
+	began = time.time()
 	try:
 		_admit(device, notification)
-		first_for_long = _count(device)
+		counted = _count(device)
 		messages = _parse(device, notification)
 		_deliver(device, [message for message in messages if isinstance(message, AccessEvent)])
 	except Refusal as refusal:
+		if refusal.status not in (403, 405):
+			_remember_refused(device, began)
 		if refusal.why and _is_due(device, "refusal"):
 			_note(device, {"last_error": refusal.why})
 		raise
-	_note_contact(device, messages, first_for_long)
+	except Exception:
+		_remember_refused(device, began)
+		raise
+	if counted.refused_at and began > counted.refused_at:
+		_forget_refused(device, messages)
+	_note_contact(device, messages, counted.first_for_long)
 	body, content_type = acknowledgement(notification.body)
 	return Answer(200, body, content_type)
 
@@ -248,8 +262,16 @@ def _cache_key(push_key: str) -> str:
 # Counting and noting: without Redis, a push is taken all the same.
 
 
-def _count(device: PushDevice) -> bool:
-	"""Count this push against the device's limit; whether it is the first one for NOTE_SECONDS.
+class _Counted(NamedTuple):
+	"""first_for_long: whether it is the first push for NOTE_SECONDS. refused_at: when a push was not taken that may
+	still be repeated, by the clock of ``time.time``; 0 for none."""
+
+	first_for_long: bool = False
+	refused_at: float = 0.0
+
+
+def _count(device: PushDevice) -> _Counted:
+	"""Count this push against the device's limit.
 
 	The window is one second, common to all web workers. Where Redis fails, nginx still limits in front.
 	"""
@@ -258,13 +280,36 @@ def _count(device: PushDevice) -> bool:
 	pipeline.incr(key)
 	pipeline.expire(key, 2)
 	pipeline.set(_noted_key(device, "event"), b"1", nx=True, ex=NOTE_SECONDS)
+	pipeline.get(_refused_key(device))
 	try:
-		pushes, _expires, first = pipeline.execute()
+		pushes, _expires, first, refused_at = pipeline.execute()
 	except REDIS_TROUBLE:
-		return False
+		return _Counted()
 	if device.rate and pushes > device.rate:
 		raise Refusal(429, _("The device pushes faster than Hikvision Settings allow."))
-	return bool(first)
+	return _Counted(bool(first), float(refused_at or 0))
+
+
+def _remember_refused(device: PushDevice, began: float) -> None:
+	"""Until the device has told it again, its heartbeats prove nothing: they may come on a connection of their own."""
+	with suppress(*REDIS_TROUBLE):
+		frappe.cache.set(_refused_key(device), str(began), ex=REFUSED_SECONDS)
+
+
+def _forget_refused(device: PushDevice, messages: list[Message]) -> None:
+	if any(isinstance(message, AccessEvent) for message in messages):
+		with suppress(*REDIS_TROUBLE):
+			frappe.cache.delete(_refused_key(device))
+
+
+def _refused_at(device: PushDevice) -> datetime | None:
+	"""When a push was not taken that may still be repeated, UTC."""
+	stamp = float(frappe.cache.get(_refused_key(device)) or 0)
+	return datetime.fromtimestamp(stamp, timezone.utc) if stamp else None
+
+
+def _refused_key(device: PushDevice) -> bytes:
+	return bytes(frappe.cache.make_key(f"hikvision_push_refused:{device.name}"))
 
 
 def _note_contact(device: PushDevice, messages: list[Message], first_for_long: bool) -> None:
@@ -299,12 +344,25 @@ def _note(device: PushDevice, values: dict[str, Any], *, heartbeat: bool = False
 
 
 def _heard(device: PushDevice) -> dict[str, Any]:
-	"""The columns that say until when the device was heard; opens a gap where its heartbeats stayed away too long."""
+	"""The columns that say until when the device was heard; opens a gap where its heartbeats stayed away too long.
+
+	None of them while a push that was refused waits for its repetition; if that never comes, a new contact begins.
+	"""
+	now = datetime.now(timezone.utc)
+	try:
+		refused_at = _refused_at(device)
+	except REDIS_TROUBLE:
+		return {}
+	if refused_at and now - refused_at < REPEATED_WITHIN:
+		return {}
 	frappe.db.rollback()  # the row's lock is to be the transaction's first look
 	known = contacts.lock([device.name])
 	if device.name not in known:
 		return {}
-	contact = beat(known[device.name].contact, datetime.now(timezone.utc), beats.limit(device.name))
+	before = known[device.name].contact
+	contact = beat(before, now, beats.limit(device.name))
+	if refused_at and before and before.since <= refused_at:
+		contact = Contact(now, now, Cause.SILENCE)
 	return contacts.join(known, {device.name: contact}, ZoneInfo(device.site_zone)).get(device.name, {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from hikvision_frappe.ledger import beats
 from hikvision_frappe.ledger.completeness import tend
-from hikvision_frappe.ledger.push import Notification, receive
+from hikvision_frappe.ledger.push import Notification, forget_device, receive
 from tests.bench.completeness import AT_ONCE, gap, gaps, of_device
 from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device
@@ -90,3 +91,47 @@ def test_heartbeats_between_two_notes_cost_no_statement(device: Any) -> None:
 		beat(device, noted=False)
 	assert not [each for each in statements if "heard" in each.lower()]
 	assert of_device(device.name, "heard_until_utc") == heard
+
+
+def push(device: Any, body: bytes) -> int:
+	token = f"{device.push_key}.{device.get_password('push_secret')}"
+	frappe.db.rollback()
+	return receive(Notification(token, "POST", "127.0.0.1", body, "application/json")).status
+
+
+def a_pass(number: int) -> bytes:
+	content = {"serialNo": number, "majorEventType": 5, "subEventType": 75, "employeeNoString": "1001"}
+	event = {"dateTime": "2026-03-02T08:00:00+01:00", "eventType": "AccessControllerEvent"}
+	return json.dumps({**event, "eventState": "active", "AccessControllerEvent": content}).encode()
+
+
+def test_a_heartbeat_proves_nothing_while_a_refused_pass_waits_for_its_repetition(device: Any) -> None:
+	beat(device)
+	before = was_heard(device, seconds=40)
+	frappe.db.set_single_value("Hikvision Settings", "push_rate_limit", 1)
+	frappe.db.commit()
+	forget_device(device.push_key)
+	statuses = {push(device, a_pass(number)) for number in range(1, 9)}
+	assert 429 in statuses
+	frappe.db.set_single_value("Hikvision Settings", "push_rate_limit", 0)
+	frappe.db.commit()
+	forget_device(device.push_key)
+	beat(device)
+	assert of_device(device.name, "heard_until_utc") == before
+
+	assert push(device, a_pass(8)) == 200
+	beat(device)
+	assert of_device(device.name, "heard_until_utc") > before
+	assert all(each.cause == "Serial Jump" for each in gaps(device.name))
+
+
+def test_a_refused_pass_that_is_never_repeated_ends_the_contact(device: Any) -> None:
+	beat(device)
+	before = was_heard(device, seconds=40)
+	assert push(device, b"{") == 400
+	key = frappe.cache.make_key(f"hikvision_push_refused:{device.name}")
+	frappe.cache.set(key, str(float(frappe.cache.get(key)) - 601))
+	beat(device)
+	assert gap(device.name).since_utc == before
+	beat(device)
+	assert len(gaps(device.name)) == 1
