@@ -34,7 +34,7 @@ class Coverage:
 	By our clock: heard_until, the end of the latest contact, from the heartbeats of an unbroken stream or of a pushing
 	device; proven_until, up to which history was read and proven without a hole. By the device's clock:
 	recorded_until, the newest plausible record of a device that pushes without heartbeats and whose numbers tell what
-	is missing, None for all others; waiting_since, the oldest pass that is not worked off or not matched.
+	is missing, but never after its coming (its clock may be ahead, and be put right), None for all others; waiting_since, the oldest pass that is not worked off or not matched.
 	clock_offset: our clock minus the device's, in seconds.
 	"""
 

@@ -35,7 +35,7 @@ from hikvision_frappe.core.gaps import (
 	HistoryAnswer,
 	judge,
 )
-from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch
+from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch, numbered_name
 from hikvision_frappe.core.states import EventState
 from hikvision_frappe.core.watermark import Coverage, watermark
 from hikvision_frappe.ledger import beats, contacts, epochs, gaps, history
@@ -116,6 +116,11 @@ class _Device:
 			return None
 		made_at = self.latest.highest_at
 		return made_at + self.offset - 2 * INSTANT_TOLERANCE if made_at else None
+
+	@property
+	def tells_by_numbers(self) -> bool:
+		"""Whether nothing but its records tells that it is heard."""
+		return self.row.mode == "Push" and (self.contact is None or self.limit is None)
 
 	@property
 	def latest(self) -> SerialEpoch | None:
@@ -443,10 +448,10 @@ class _Round:
 	# Watermarks.
 
 	def _move_watermarks(self) -> None:
-		waiting = waiting_since()
+		waiting, recorded = waiting_since(), self._recorded_until()
 		updates = {}
 		for name, device in self.devices.items():
-			values = self._watermark(device, waiting.get(name))
+			values = self._watermark(device, waiting.get(name), recorded.get(name))
 			if any(device.row[column] != value for column, value in values.items()):
 				if values["complete_until_utc"]:
 					complete = aware(values["complete_until_utc"])
@@ -455,16 +460,25 @@ class _Round:
 				self.changed.add(name)
 		frappe.db.bulk_update("Hikvision Device", updates, update_modified=False)
 
-	def _watermark(self, device: _Device, waiting: datetime | None) -> dict[str, Any]:
+	def _recorded_until(self) -> dict[str, datetime]:
+		"""The newest record, no later than it came, of the devices that tell by their numbers what is missing."""
+		newest = {
+			numbered_name(name, device.latest.number, device.latest.highest): (name, device.latest.highest_at)
+			for name, device in self.devices.items()
+			if device.tells_by_numbers and device.latest and device.latest.highest_at
+		}
+		came = gaps.came_at(newest, self.zone) if newest else {}
+		return {device: min(made, came.get(record, made)) for record, (device, made) in newest.items()}
+
+	def _watermark(
+		self, device: _Device, waiting: datetime | None, recorded: datetime | None
+	) -> dict[str, Any]:
 		row = device.row
-		latest = device.latest
-		is_heard = device.contact is not None and device.limit is not None
-		tells_by_numbers = row.mode == "Push" and not is_heard
 		coverage = Coverage(
 			device=device.name,
 			heard_until=device.contact.until if device.contact else None,
 			proven_until=aware(row.proven_until_utc),
-			recorded_until=latest.highest_at if tells_by_numbers and latest else None,
+			recorded_until=recorded,
 			waiting_since=waiting,
 			clock_offset=row.clock_offset or 0.0,
 		)

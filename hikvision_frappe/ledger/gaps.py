@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import frappe
 from frappe import _
 
+from hikvision_frappe.core.event import as_utc
 from hikvision_frappe.core.gaps import UNRESOLVED, Break, Cause, Gap, GapReason, GapState, Jump, Restart
-from hikvision_frappe.core.identity import SerialEpoch
+from hikvision_frappe.core.identity import SerialEpoch, numbered_name
 from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.signal import REDIS_TROUBLE
@@ -212,18 +213,24 @@ def save_document(gap: Gap, zone: ZoneInfo, **values: Any) -> None:
 def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: ZoneInfo) -> None:
 	"""A gap for each stretch of numbers that was passed over, and for each count that ended, nobody knows where.
 
-	A restart of a device that has contacts lies in a break between two of them. Two statements, and none when there
+	A restart of a device that has contacts lies in a break between two of them. Three statements, and none when there
 	is neither jump nor restart.
 	"""
 	if not jumps and not restarts:
 		return
 	devices = _clocks({each.device for each in (*jumps, *restarts)})
+	came = came_at({_last_before(each) for each in (*jumps, *restarts)}, zone)
 	now = utc_now()
 	insert(
 		[
-			*(_gap_of_jump(jump, devices[jump.device].offset, now) for jump in jumps),
 			*(
-				_gap_of_restart(restart, devices[restart.device].offset, now)
+				_gap_of_jump(jump, devices[jump.device].offset, came.get(_last_before(jump), now), now)
+				for jump in jumps
+			),
+			*(
+				_gap_of_restart(
+					restart, devices[restart.device].offset, came.get(_last_before(restart), now), now
+				)
 				for restart in restarts
 				if not devices[restart.device].has_contacts
 			),
@@ -232,13 +239,28 @@ def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: Z
 	)
 
 
-def _gap_of_jump(jump: Jump, offset: timedelta, now: datetime) -> Gap:
-	"""What is missing was not made in the future, whatever the device's clock says."""
+def _last_before(found: Jump | Restart) -> str:
+	"""The name of the last record before what is missing."""
+	number = found.first - 1 if isinstance(found, Jump) else found.highest
+	return numbered_name(found.device, found.epoch, number)
+
+
+def came_at(names: Iterable[str], zone: ZoneInfo) -> dict[str, datetime]:
+	"""When these records were told first, at the earliest (there are two such instants in the repeated hour)."""
+	rows = frappe.get_all(
+		"Access Event", {"name": ["in", sorted(names) or [""]]}, ["name", "received_at"], as_list=True
+	)
+	return {name: as_utc(time.replace(tzinfo=zone, fold=0)) for name, time in rows if time}
+
+
+def _gap_of_jump(jump: Jump, offset: timedelta, came: datetime, now: datetime) -> Gap:
+	"""Whatever the device's clock said, what is missing was made after the record before may have come, and not in
+	the future."""
 	return Gap(
 		name=f"{jump.device}-n{jump.epoch:02d}-{jump.first:010d}",
 		device=jump.device,
 		cause=Cause.SERIAL_JUMP,
-		since=min(jump.since + offset, now),
+		since=min(jump.since + offset, came),
 		until=min(jump.until + offset, now),
 		noticed_at=now,
 		epoch=jump.epoch,
@@ -249,12 +271,12 @@ def _gap_of_jump(jump: Jump, offset: timedelta, now: datetime) -> Gap:
 	)
 
 
-def _gap_of_restart(restart: Restart, offset: timedelta, now: datetime) -> Gap:
+def _gap_of_restart(restart: Restart, offset: timedelta, came: datetime, now: datetime) -> Gap:
 	return Gap(
 		name=f"{restart.device}-r{restart.epoch:02d}-{restart.highest:010d}",
 		device=restart.device,
 		cause=Cause.SERIAL_JUMP,
-		since=min(restart.since + offset, now),
+		since=min(restart.since + offset, came),
 		until=min(restart.until + offset, now),
 		noticed_at=now,
 		epoch=restart.epoch,

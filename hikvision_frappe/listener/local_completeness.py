@@ -267,9 +267,21 @@ def open_restarts(
 def _by_our_clock(
 	connection: sqlite3.Connection, found: Jump | Restart, now: datetime
 ) -> tuple[datetime, datetime]:
-	"""The instants of two records put right; what is missing was not made in the future, whatever the device says."""
+	"""The instants of two records put right; whatever the device's clock said, what is missing was made after the
+	first of them may have come, and not in the future."""
 	offset = timedelta(seconds=clock_offset_of(connection, found.device))
-	return min(found.since + offset, now), min(found.until + offset, now)
+	number = found.first - 1 if isinstance(found, Jump) else found.highest
+	came = _came(connection, found.device, found.epoch, number) or now
+	return min(found.since + offset, came), min(found.until + offset, now)
+
+
+def _came(connection: sqlite3.Connection, device: str, epoch: int, number: int) -> datetime | None:
+	"""When a record was told first."""
+	row = connection.execute(
+		"SELECT received_at FROM event WHERE device = ? AND epoch = ? AND serial_no = ?",
+		(device, epoch, number),
+	).fetchone()
+	return moment(row[0]) if row else None
 
 
 def clock_offset_of(connection: sqlite3.Connection, device: str) -> float:
@@ -579,12 +591,14 @@ def _pushes(config: DeviceConfig | None) -> bool:
 
 
 def _recorded_until(connection: sqlite3.Connection, device: str) -> datetime | None:
-	"""The instant of the newest number: what came before it is here, or known to be missing."""
+	"""The instant of the newest number, no later than it came: what came before it is here, or known to be missing."""
 	row = connection.execute(
-		"SELECT highest_at FROM epoch WHERE device = ? AND highest > 0 ORDER BY number DESC LIMIT 1",
+		"SELECT number, highest, highest_at FROM epoch WHERE device = ? AND highest > 0 ORDER BY number DESC LIMIT 1",
 		(device,),
 	).fetchone()
-	return moment_or_none(row[0]) if row else None
+	if row is None or row[2] is None:
+		return None
+	return min(moment(row[2]), _came(connection, device, row[0], row[1]) or moment(row[2]))
 
 
 def watermarks(connection: sqlite3.Connection) -> dict[str, Watermark]:

@@ -330,6 +330,14 @@ def test_a_device_that_pushes_without_heartbeats_is_complete_until_its_newest_nu
 	assert complete_until(device) == ago(minutes=8)
 
 
+def test_a_record_that_came_says_nothing_of_the_time_after_its_coming() -> None:
+	device = create_test_device(mode="Push", history=0).name
+	deliver([make_event(device, 1, occurred_at=ago(minutes=10), received_at=ago(minutes=70))])
+	settle(device)
+	look()
+	assert complete_until(device) == ago(minutes=70)
+
+
 def test_nothing_is_complete_before_anything_was_heard(device: str) -> None:
 	look()
 	assert complete_until(device) is None

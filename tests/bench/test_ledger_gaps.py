@@ -212,6 +212,14 @@ def test_a_record_of_the_gaps_last_second_is_not_surely_younger(device: str, lis
 	assert gap(device).reason == "the next record of the device will tell"
 
 
+@pytest.mark.parametrize("number", [1, 9])
+def test_what_is_missing_was_made_after_the_last_record_came_whatever_the_devices_clock(number: int) -> None:
+	device = create_test_device(mode="Push", history=0).name
+	for each, hours in ((4, 5), (5, 5), (number, 4)):
+		deliver([make_event(device, each, occurred_at=ago(hours=hours - 1), received_at=ago(hours=hours))])
+	assert [each.since_utc for each in gaps(device) if each.epoch == 1] == [ago(hours=5).replace(tzinfo=None)]
+
+
 def test_what_is_missing_was_not_made_in_the_future(device: str) -> None:
 	deliver([make_event(device, 1, occurred_at=ago(hours=-2))])
 	deliver([make_event(device, 3, occurred_at=ago(hours=-3))])

@@ -221,7 +221,7 @@ async def a_reset_count(scene: Scene) -> None:
 	scene.device.reset_serial()
 	scene.device.jump_clock(600)
 	scene.passes(3)
-	await scene.stored()
+	await scene.heard()  # else the count may have ended while nobody listened
 	scene.device.cut_streams()  # the difference of the clocks is asked for when the stream is opened
 	await until(lambda: scene.it.track().reconnects >= 1)
 

@@ -394,6 +394,28 @@ def test_a_reading_knows_the_clock_that_the_device_had_when_its_gap_began(world)
 	assert [task.clock_offset for task in it.tasks()] == [3600.0]
 
 
+AHEAD = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_what_is_missing_was_made_after_the_last_record_came_whatever_the_devices_clock(
+	world, number: int
+) -> None:
+	"""The clock was an hour ahead, and nobody knew: a count that ended, and numbers that were passed over."""
+	it = world(a_device("gate", mode=IngestMode.PUSH))
+	it.tells(4, 5, at=at(0) + AHEAD, source=Source.PUSH)
+	it.now = at(600)
+	it.tells(number, at=at(600) + AHEAD, source=Source.PUSH)
+	assert [gap.since for gap in it.site.gaps() if gap.epoch == 1] == [at(0)]
+
+
+def test_a_record_that_came_says_nothing_of_the_time_after_its_coming(world) -> None:
+	it = world(a_device("gate", mode=IngestMode.PUSH))
+	it.tells(1, at=at(0) + AHEAD, source=Source.PUSH)
+	it.comes(9_000)
+	assert it.complete_until == at(0)
+
+
 # Watermarks.
 
 
