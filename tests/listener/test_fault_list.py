@@ -433,7 +433,8 @@ async def test_two_listeners_at_once_lose_and_double_nothing_when_one_dies(tmp_p
 		await device.start()
 	configs = [streaming(device, f"gate{number}", history=True) for number, device in enumerate(devices)]
 	(tmp_path / "second").mkdir()
-	first = Kept(tmp_path, configs, lease_seconds=1.5, name="first")
+	lease = 2 * UNHEARD  # so that the outage is noticed before the other takes over
+	first = Kept(tmp_path, configs, lease_seconds=lease, name="first")
 	async with first:
 		for config in configs:
 			await first.until_state(ConnectionState.CONNECTED, config.key)
@@ -443,7 +444,7 @@ async def test_two_listeners_at_once_lose_and_double_nothing_when_one_dies(tmp_p
 			configs,
 			site=MoodySite(ledger),
 			contact=CONTACT,
-			lease_seconds=1.5,
+			lease_seconds=lease,
 			name="second",
 		)
 		async with second:
