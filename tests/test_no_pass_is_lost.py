@@ -424,6 +424,12 @@ def covers(gap: Gap, record: Truth) -> bool:
 	first, last = gap.first_serial, gap.last_serial
 	if first is not None and last is not None and first <= record.serial_no <= last:
 		return True
+	if (
+		gap.cause is Cause.SERIAL_JUMP
+		and gap.after_serial is not None
+		and record.serial_no > gap.after_serial
+	):
+		return True  # a count that ended after this number, nobody knows when
 	return any(
 		gap.since - CLOSE <= at and (gap.until is None or at <= gap.until + CLOSE)
 		for at in (record.made_at, record.occurred_at)
