@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import frappe
 from frappe.query_builder.functions import Count, Min
 from frappe.utils import get_datetime
+from pypika import Criterion
 
 from hikvision_frappe.core.clock import everything_before, moment_of
 from hikvision_frappe.core.event import Source, TimeQuality
@@ -344,41 +345,47 @@ class _Round:
 		)
 		query = (
 			frappe.qb.from_(event)
-			.select(Min(event.serial_no))
+			.select(event.serial_no)
 			.where((event.device == gap.device) & (told_live | later))
+			.limit(1)
 		)
-		((bound,),) = query.where((event.epoch == epoch) & (event.serial_no > after)).run()
+		# In the order of the index, so that the first one found ends the search.
+		numbered = query.where((event.epoch == epoch) & (event.serial_no > after)).orderby(event.serial_no)
+		bound = next((number for (number,) in numbered.run()), None)
 		if bound is not None or device.latest is None or device.latest.number == epoch:
 			return bound, False
-		((found,),) = query.where(event.epoch > epoch).run()
-		return None, found is not None
+		return None, bool(query.where(event.epoch > epoch).run())
 
-	def _rebooted(self, waiting: Iterable[Gap]) -> set[str]:
-		"""Gaps in which a device wrote that it had restarted; one statement."""
+	def _rebooted(self, waiting: Iterable[Gap], chunk: int = 100) -> set[str]:
+		"""Gaps in which a device wrote that it had restarted; one statement for every hundred gaps."""
 		asked = [gap for gap in waiting if gap.until and gap.cause in (Cause.RECONNECT, Cause.SILENCE)]
-		if not asked:
-			return set()
-		event, gap = frappe.qb.DocType("Access Event"), frappe.qb.DocType(gaps.DOCTYPE)
-		widest = max(abs(self.devices[each.device].offset) for each in asked)
+		restarted: dict[str, list[datetime]] = defaultdict(list)
+		for start in range(0, len(asked), chunk):
+			for device, moment in self._restarts(asked[start : start + chunk]):
+				restarted[device].append(moment)
+		return {
+			gap.name for gap in asked if any(self._lies_in(gap, moment) for moment in restarted[gap.device])
+		}
+
+	def _restarts(self, asked: Sequence[Gap]) -> list[tuple[str, datetime]]:
+		"""The restarts that devices wrote down at the time of these gaps."""
+		event = frappe.qb.DocType("Access Event")
 		rows = (
-			frappe.qb.from_(gap)
-			.join(event)
-			.on(event.device == gap.device)
-			.select(gap.name, event.occurred_at_utc, event.major, event.minor)
-			.where(gap.name.isin([each.name for each in asked]))
-			.where(event.occurred_at_utc >= naive(min(each.since for each in asked) - widest))
-			.where(event.occurred_at_utc <= naive(max(each.until or self.now for each in asked) + widest))
+			frappe.qb.from_(event)
+			.select(event.device, event.occurred_at_utc, event.major, event.minor)
+			.where(Criterion.any([self._is_at_time_of(gap, event) for gap in asked]))
 			.where(event.kind == "other")
 			.where(event.major.isin([major for major, _minor in RESTARTS]))
 			.where(event.minor.isin([minor for _major, minor in RESTARTS]))
 			.run()
 		)
-		by_name = {each.name: each for each in asked}
-		return {
-			name
-			for name, moment, major, minor in rows
-			if (major, minor) in RESTARTS and self._lies_in(by_name[name], aware(moment))
-		}
+		return [(device, aware(moment)) for device, moment, *codes in rows if tuple(codes) in RESTARTS]
+
+	def _is_at_time_of(self, gap: Gap, event: Any) -> Any:
+		assert gap.until
+		offset = abs(self.devices[gap.device].offset)
+		since, until = naive(gap.since - offset), naive(gap.until + offset)
+		return (event.device == gap.device) & event.occurred_at_utc[since:until]
 
 	def _lies_in(self, gap: Gap, moment: datetime) -> bool:
 		ours = moment + self.devices[gap.device].offset

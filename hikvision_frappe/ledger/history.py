@@ -143,7 +143,8 @@ def last_periodic(devices: Iterable[str]) -> tuple[dict[str, datetime], set[str]
 		frappe.qb.from_(fetch)
 		.select(fetch.device)
 		.distinct()
-		.where(periodic & (fetch.state.isin(UNDER_WAY) | fetch.next_attempt_at_utc.isnotnull()))
+		.where(periodic & fetch.state.isin([*UNDER_WAY, HistoryState.FAILED.value]))
+		.where(fetch.state.isin(UNDER_WAY) | fetch.next_attempt_at_utc.isnotnull())
 		.run(pluck=True)
 	)
 	return {device: aware(until) for device, until in newest}, set(waiting)
@@ -183,7 +184,7 @@ _ANSWERS = {
 
 
 def answers(waiting: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, Answer]:
-	"""The newest answer to each gap that is over, where there is one; one statement.
+	"""The newest answer to each gap that is over, where there is one; two statements.
 
 	A reading answers when it was queued for the gap, or was proven and covers its time: readings never go beyond the
 	moment at which they were asked for, so one that reaches the gap's end was begun after it. latest_epochs: by device.
@@ -198,6 +199,10 @@ def answers(waiting: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, 
 
 
 def _readings_of(names: list[str]) -> list[Any]:
+	"""The readings for these gaps, and those that cover their time, newest first.
+
+	Two statements: with both in one, the database would look at every reading of the devices.
+	"""
 	fetch, gap = frappe.qb.DocType(DOCTYPE), frappe.qb.DocType(gaps.DOCTYPE)
 	covers_time = (
 		(fetch.state == HistoryState.PROVEN.value)
@@ -205,9 +210,9 @@ def _readings_of(names: list[str]) -> list[Any]:
 		& (fetch.since_utc <= gap.since_utc)
 		& (fetch.until_utc >= gap.until_utc)
 	)
-	return (
-		frappe.qb.from_(gap)
-		.join(fetch)
+	query = (
+		frappe.qb.from_(fetch)
+		.join(gap)
 		.on(fetch.device == gap.device)
 		.select(
 			gap.name.as_("gap_name"),
@@ -218,13 +223,16 @@ def _readings_of(names: list[str]) -> list[Any]:
 			fetch.last_serial,
 			fetch.next_attempt_at_utc,
 			fetch.ended_at,
+			fetch.creation,
+			fetch.until_utc,
 		)
 		.where(gap.name.isin(names))
-		.where((fetch.gap == gap.name) | covers_time)
-		.orderby(fetch.creation, order=frappe.qb.desc)
-		.orderby(fetch.until_utc, order=frappe.qb.desc)
-		.run(as_dict=True)
 	)
+	covering = query.where(covers_time)
+	if frappe.db.db_type == "mariadb":  # its times are in the index, and few of many readings fit
+		covering = covering.force_index("device_purpose_until_utc_since_utc_index")
+	rows = [*query.where(fetch.gap == gap.name).run(as_dict=True), *covering.run(as_dict=True)]
+	return sorted(rows, key=lambda row: (row.creation, row.until_utc), reverse=True)
 
 
 def _speaks_of(gap: Gap, row: Any, latest_epoch: int | None) -> bool:

@@ -14,6 +14,7 @@ from frappe.installer import update_site_config
 from frappe.utils.background_jobs import get_job
 
 from hikvision_frappe.core.event import Source
+from hikvision_frappe.ledger import gaps as ledger_gaps
 from hikvision_frappe.ledger import history
 from hikvision_frappe.ledger.intake import deliver
 from hikvision_frappe.ledger.site import FrappeSite
@@ -21,6 +22,7 @@ from hikvision_frappe.listener.site import HistoryReport, HistoryState, SiteUnav
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from hikvision_frappe.tasks.keeper import keep_and_read
 from tests.bench.completeness import Listener, ago, begin_now, fetches, gap, listening, look, of_device
+from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device, make_event, make_events
 from tests.bench.processes import Terminals, register_terminal, wait_until
 
@@ -435,3 +437,14 @@ def test_where_nothing_proves_a_device_that_is_only_read_a_gap_takes_over(listen
 
 def gap_count(device: str) -> int:
 	return frappe.db.count("Access Event Gap", {"device": device})
+
+
+def test_readings_that_cover_a_gap_are_found_by_their_times(device: str, listener: Listener) -> None:
+	listener.hears(device, ago(hours=3), ago(hours=2))
+	listener.hears(device, ago(hours=1), ago(seconds=1))
+	name = gap(device).name
+	waiting = [each for each in ledger_gaps.unresolved([device]) if each.name == name]
+	with counted_statements() as statements:
+		history.answers(waiting, {})
+	assert len(statements) == 2
+	assert "device_purpose_until_utc_since_utc_index" in statements[-1]

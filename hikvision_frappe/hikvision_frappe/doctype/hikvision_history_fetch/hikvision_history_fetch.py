@@ -9,7 +9,11 @@ from frappe.utils import add_days, now_datetime
 
 from hikvision_frappe.listener.site import HistoryState
 
-INDEXES = (("state", "device"), ("device", "creation"))
+INDEXES = (
+	("state", "device"),
+	("device", "creation"),
+	("device", "purpose", "until_utc", "since_utc"),
+)
 
 
 UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
