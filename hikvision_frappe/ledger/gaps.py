@@ -213,7 +213,7 @@ def save_document(gap: Gap, zone: ZoneInfo, **values: Any) -> None:
 def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: ZoneInfo) -> None:
 	"""A gap for each stretch of numbers that was passed over, and for each count that ended, nobody knows where.
 
-	A restart of a device that has contacts lies in a break between two of them. Three statements, and none when there
+	A restart of a stream that has contacts lies in a break between two of them. Three statements, and none when there
 	is neither jump nor restart.
 	"""
 	if not jumps and not restarts:
@@ -232,7 +232,7 @@ def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: Z
 					restart, devices[restart.device].offset, came.get(_last_before(restart), now), now
 				)
 				for restart in restarts
-				if not devices[restart.device].has_contacts
+				if not devices[restart.device].is_heard_streaming
 			),
 		],
 		zone,
@@ -286,20 +286,23 @@ def _gap_of_restart(restart: Restart, offset: timedelta, came: datetime, now: da
 
 
 class _Clock(NamedTuple):
-	"""offset: our clock minus the device's."""
+	"""offset: our clock minus the device's. is_heard_streaming: whether a device that begins anew breaks its contact."""
 
 	offset: timedelta
-	has_contacts: bool
+	is_heard_streaming: bool
 
 
 def _clocks(devices: Iterable[str]) -> dict[str, _Clock]:
 	rows = frappe.get_all(
 		"Hikvision Device",
 		filters={"name": ["in", sorted(devices)]},
-		fields=["name", "clock_offset", "heard_until_utc"],
+		fields=["name", "clock_offset", "heard_until_utc", "mode"],
 		as_list=True,
 	)
-	return {name: _Clock(timedelta(seconds=seconds or 0), bool(heard)) for name, seconds, heard in rows}
+	return {
+		name: _Clock(timedelta(seconds=seconds or 0), bool(heard) and mode == "Stream")
+		for name, seconds, heard, mode in rows
+	}
 
 
 def clocks(names: Iterable[str]) -> dict[str, float]:

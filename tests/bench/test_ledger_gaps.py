@@ -116,6 +116,14 @@ def test_a_count_that_began_anew_on_a_device_without_contacts_is_a_gap(device: s
 	assert (found.after_serial, found.epoch, found.first_serial) == (9, 1, 0)
 
 
+def test_a_count_that_began_anew_is_a_gap_though_the_device_pushes_heartbeats(listener: Listener) -> None:
+	device = create_test_device(mode="Push", history=0).name
+	deliver(make_events(device, 9))
+	listener.hears(device, ago(minutes=9), ago(minutes=1))
+	deliver([make_event(device, 1, second=3600)])
+	assert (gap(device).after_serial, gap(device).epoch) == (9, 1)
+
+
 # Breaks.
 
 
