@@ -8,10 +8,12 @@ from typing import Any
 
 import frappe
 import pytest
+from frappe.utils import now_datetime
 
 from hikvision_frappe.core.event import Source
 from hikvision_frappe.ledger import gaps as ledger_gaps
 from hikvision_frappe.ledger.intake import deliver
+from hikvision_frappe.patches import remember_when_devices_were_heard
 from tests.bench.completeness import (
 	Listener,
 	ago,
@@ -141,3 +143,15 @@ def test_what_was_accepted_while_the_keeper_found_its_cause_stays() -> None:
 	ledger_gaps.delete([name])
 	frappe.db.commit()
 	assert gap(device).state == "Accepted"
+
+
+def test_what_an_update_kept_from_being_heard_is_a_gap(site: str, listener: Listener) -> None:
+	device, silent = create_test_device("Gate", history=0).name, create_test_device("Never heard").name
+	before = now_datetime().replace(microsecond=0) - timedelta(minutes=20)
+	frappe.db.set_value("Hikvision Device", device, "last_heartbeat", before)
+	remember_when_devices_were_heard.execute()
+	frappe.db.commit()
+	listener.hears(device, ago(minutes=1), ago(seconds=1))
+	assert gap(device).since == before
+	listener.hears(silent, ago(minutes=1), ago(seconds=1))
+	assert gaps(silent) == []
