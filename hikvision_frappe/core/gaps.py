@@ -282,7 +282,7 @@ class Evidence:
 	"""What is known about one gap now.
 
 	present: rows of the ledger within first_serial..last_serial. bound: for a gap without a range, the lowest number
-	above after_serial on a record that was made after the gap's end: told live by a stream since then, or with an
+	above after_serial on a record that was made after the gap's end: told live by a stream later than that, or with an
 	instant (put right by the clock offset) that is later. What a device sends again tells nothing of what follows it.
 	numbered: whether the device gives its live records numbers. history: whether it can be asked at all.
 	answer: of the newest reading that covers the gap and began after its end, and that asked for the missing numbers

@@ -337,7 +337,7 @@ class _Round:
 		told_live = (
 			(event.source == Source.STREAM.value)
 			& (event.live == "Yes")
-			& (event.received_at >= certainly_after(gap.until, self.zone))
+			& (event.received_at > certainly_after(gap.until, self.zone))
 		)
 		offset = min(device.offset, timedelta(seconds=gap.clock_offset))
 		later = (event.time_quality != TimeQuality.IMPLAUSIBLE.value) & (

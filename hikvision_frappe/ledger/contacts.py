@@ -199,7 +199,7 @@ def is_made_after(row: Any, moment: datetime, offset: timedelta, zone: ZoneInfo)
 	"""Whether a record was made after an instant of our clock: told live since then, or with a later instant."""
 	if row.source == Source.STREAM.value and row.live == "Yes":
 		received = moment_of(row.received_at, zone)
-		if received and received >= moment.replace(microsecond=0):
+		if received and received > moment:
 			return True
 	if row.time_quality == TimeQuality.IMPLAUSIBLE.value:
 		return False

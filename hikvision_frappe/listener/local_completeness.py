@@ -81,7 +81,7 @@ SELECT_NEWEST_NUMBER = """
 	WHERE device = ? AND epoch IS NOT NULL AND received_at <= ?
 	ORDER BY epoch DESC, serial_no DESC LIMIT 1"""
 # A record made after a gap: told live by a stream since then, or with a later instant (by our clock).
-MADE_AFTER = """((live = 1 AND source = 'stream' AND received_at >= :until)
+MADE_AFTER = """((live = 1 AND source = 'stream' AND received_at > :until)
 	OR (plausible = 1 AND occurred_at + :clock_offset > :until + :tolerance))"""
 SELECT_BOUND = f"""
 	SELECT MIN(serial_no) FROM event

@@ -394,6 +394,15 @@ def test_a_reading_knows_the_clock_that_the_device_had_when_its_gap_began(world)
 	assert [task.clock_offset for task in it.tasks()] == [3600.0]
 
 
+def test_a_record_that_the_stream_before_had_told_is_not_one_made_after_the_break(world) -> None:
+	it = world(STREAM)
+	it.hears(0, 100)
+	it.now = at(160)
+	it.tells(1)
+	it.hears(160, 200, Cause.LISTENER_START)
+	assert it.states == [(GapState.OPEN, GapReason.AWAITING_RECORD)]
+
+
 AHEAD = timedelta(hours=1)
 
 
