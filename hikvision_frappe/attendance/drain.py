@@ -14,7 +14,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -54,6 +53,7 @@ from hikvision_frappe.attendance.set_rows import load_template
 from hikvision_frappe.core.attendance import Decision, decide
 from hikvision_frappe.core.checkin import Checkin, LogType
 from hikvision_frappe.core.states import EventState
+from hikvision_frappe.ledger.alone import alone
 
 logger = logging.getLogger("hikvision.drain")
 
@@ -105,8 +105,8 @@ def drain(limit: int = 500, time_budget: float | None = None, backlog: int = BAC
 	result = DrainResult()
 	deadline = time.monotonic() + time_budget if time_budget else None
 	_end_transaction()
-	with _alone() as alone:
-		if not alone:
+	with alone(LOCK_NAME) as is_alone:
+		if not is_alone:
 			result.busy = True
 			return result
 		names = _waiting(limit)
@@ -119,38 +119,6 @@ def drain(limit: int = 500, time_budget: float | None = None, backlog: int = BAC
 def something_waits() -> bool:
 	"""Whether a drain would find something to do now."""
 	return bool(_waiting(1))
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-	"""Hold the site's drain lock, which the database gives to one connection and takes back when that dies."""
-	name = f"{LOCK_NAME}:{frappe.conf.db_name}"[:64]
-	taken = frappe.db.multisql(
-		{
-			"mariadb": "select get_lock(%s, 0)",
-			"postgres": "select pg_try_advisory_lock(hashtext(%s))",
-		},
-		(name,),
-	)[0][0]
-	if not taken:
-		yield False
-		return
-	try:
-		yield True
-	finally:
-		_release(name)
-
-
-def _release(name: str) -> None:
-	try:
-		frappe.db.multisql(
-			{"mariadb": "select release_lock(%s)", "postgres": "select pg_advisory_unlock(hashtext(%s))"},
-			(name,),
-		)
-		_end_transaction()
-	except Exception as error:
-		if not is_interruption(error):
-			raise
 
 
 def _waiting(limit: int) -> list[str]:

@@ -411,7 +411,7 @@ def test_while_one_drain_works_another_does_nothing(device: str, employee: str) 
 	mine = frappe.local.db
 	try:
 		frappe.connect()
-		with module._alone() as alone:
+		with module.alone(module.LOCK_NAME) as alone:
 			other = frappe.local.db
 			assert alone
 			frappe.local.db = mine

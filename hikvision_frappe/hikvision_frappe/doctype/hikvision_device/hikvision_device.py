@@ -15,6 +15,7 @@ from hikvision_frappe.hikvision_frappe.doctype.hikvision_serial_epoch.hikvision_
 )
 from hikvision_frappe.ledger import history
 from hikvision_frappe.ledger.devices import (
+	HISTORY_MINUTES,
 	REPORTED_FIELDS,
 	duplicates,
 	may_read_history,
@@ -27,7 +28,6 @@ from hikvision_frappe.ledger.push import forget_device
 
 PINNED = "HTTPS, pinned certificate"
 UNVERIFIED = "HTTPS, unverified"
-HISTORY_MINUTES = 15  # how often a device of the mode History is read when nobody says otherwise
 
 
 class HikvisionDevice(Document):
