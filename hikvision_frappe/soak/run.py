@@ -25,9 +25,10 @@ from hikvision_frappe.soak.verdict import Made, Verdict, judge
 
 LISTENERS = ("one", "two")
 DEVICE_PROCESSES = 2
-CONNECT_SECONDS = 25.0
+CONNECT_SECONDS = 5.0  # and a tenth for each device
 WARM_SECONDS = 60.0
 CALM_SECONDS = 180.0
+QUIET_SECONDS = 12.0  # longer than any wait between two attempts
 STILL_SECONDS = 25.0  # longer than the keeper's patience, and any wait between two attempts
 ANSWER_SECONDS = 60.0
 PROGRESS_SECONDS = 5.0
@@ -237,7 +238,7 @@ class Soak:
 	async def _warm_up(self) -> None:
 		"""Until everybody is heard; what a device made before nobody could promise."""
 		await self._tell("one")
-		await asyncio.sleep(CONNECT_SECONDS)
+		await asyncio.sleep(CONNECT_SECONDS + self._options.devices / 10)
 		before = self._target.stored()
 		self._since = time.time()
 		await self._tell("one")
@@ -314,15 +315,15 @@ class Soak:
 		await self._tell("calm")
 		for listener in self._listeners:
 			await listener.start()
-		await self._until_still()
+		await self._until_still(QUIET_SECONDS)
 		await self._tell("one")
-		await self._until_still()
+		await self._until_still(STILL_SECONDS)
 
-	async def _until_still(self) -> None:
-		"""Until everything is here, or nothing has changed for a while."""
+	async def _until_still(self, patience: float) -> None:
+		"""Until everything is here, or nothing has changed for so long; sooner where no gap waits for anything."""
 		deadline = time.monotonic() + CALM_SECONDS
 		last, since = self._state(), time.monotonic()
-		while time.monotonic() < deadline and time.monotonic() - since < STILL_SECONDS:
+		while time.monotonic() < min(deadline, since + (patience if last[1] else QUIET_SECONDS)):
 			await asyncio.sleep(1.0)
 			now = self._state()
 			if now != last:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -136,6 +137,7 @@ async def test_what_a_mishap_has_changed_is_as_it_was_when_the_storm_is_over() -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 async def test_a_short_soak_loses_and_doubles_nothing_and_ends_with_its_figures() -> None:
 	process = await asyncio.create_subprocess_exec(
 		sys.executable,
@@ -146,7 +148,12 @@ async def test_a_short_soak_loses_and_doubles_nothing_and_ends_with_its_figures(
 		cwd=ROOT,
 		env={**os.environ, "PYTHONPATH": str(ROOT)},
 	)
-	output, _ = await asyncio.wait_for(process.communicate(), 110)
+	try:
+		output, _ = await asyncio.wait_for(process.communicate(), 180)
+	finally:
+		if process.returncode is None:
+			process.send_signal(signal.SIGINT)
+			await process.wait()
 	lines = output.decode().splitlines()
 	result = json.loads(lines[-1])
 	assert process.returncode == 0, "\n".join(lines)
