@@ -41,7 +41,8 @@ class Made:
 @dataclass(frozen=True, slots=True)
 class Verdict:
 	"""lost: missing, and no gap tells of it. in_gaps: missing, and a gap that is not resolved says so; unrecoverable: of
-	these, those in gaps that nobody can fill any more. gaps: how many there ever were, by state.
+	these, those in gaps that nobody can fill any more. before_start: missing, and made before every device was heard for
+	the first time. gaps: how many there ever were, by state. sent + duplicates = stored + lost + in_gaps + before_start.
 	"""
 
 	sent: int
@@ -50,6 +51,7 @@ class Verdict:
 	duplicates: int
 	in_gaps: int
 	unrecoverable: int
+	before_start: int
 	gaps: int
 	gaps_by_state: Mapping[str, int]
 	examples: Sequence[Made] = field(default=(), repr=False)
@@ -71,7 +73,8 @@ def judge(
 
 	since: UTC seconds; what was made before, when not every device was heard yet, nobody has promised to have.
 	"""
-	missing = [record for record in _missing(made, rows) if record.made_at >= since]
+	absent = _missing(made, rows)
+	missing = [record for record in absent if record.made_at >= since]
 	telling = defaultdict(list)
 	for gap in gaps:
 		if gap.state in UNRESOLVED:
@@ -88,6 +91,7 @@ def judge(
 		duplicates=_surplus(made, rows),
 		in_gaps=len(missing) - len(lost),
 		unrecoverable=len(final),
+		before_start=len(absent) - len(missing),
 		gaps=len(gaps),
 		gaps_by_state=dict(Counter(gap.state.value for gap in gaps)),
 		examples=tuple(lost[:EXAMPLES]),
