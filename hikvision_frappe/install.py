@@ -59,6 +59,7 @@ def before_uninstall() -> None:
 	remove_log_clearing()
 	remove_secrets()
 	remove_scheduled_jobs()
+	remove_patch_log()
 	remove_settings()
 	remove_desk_entries()
 	remove_user_traces()
@@ -130,6 +131,11 @@ def remove_scheduled_jobs() -> None:
 	if jobs:
 		frappe.db.delete("Scheduled Job Log", {"scheduled_job_type": ["in", jobs]})
 		frappe.db.delete("Scheduled Job Type", {"name": ["in", jobs]})
+
+
+def remove_patch_log() -> None:
+	"""Frappe notes every patch at the installation."""
+	frappe.db.delete("Patch Log", {"patch": ["like", "hikvision_frappe.%"]})
 
 
 def remove_desk_entries() -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -558,7 +559,9 @@ def reader_name() -> str:
 
 
 async def _read_within(site: str, devices: Sequence[str], seconds: float) -> None:
-	await asyncio.wait_for(read(site, devices), seconds)
+	"""What is left when the time is up is for the next job."""
+	with suppress(asyncio.TimeoutError):
+		await asyncio.wait_for(read(site, devices), seconds)
 
 
 async def read(site: str, devices: Iterable[str]) -> None:

@@ -42,6 +42,7 @@ KEPT = {
 	"reports": "select name from tabReport",
 	"notifications": "select name from tabNotification",
 	"scheduled jobs": "select method, frequency from `tabScheduled Job Type`",
+	"patches": "select patch from `tabPatch Log`",
 	"singles": "select distinct doctype from tabSingles",
 	"list settings": "select doctype, user from __UserSettings",
 	"shares": "select share_doctype, share_name from tabDocShare",

@@ -377,6 +377,22 @@ def test_without_a_listener_a_background_job_reads_what_is_due(no_job: None) -> 
 	assert not of_device(device, "leased_by")
 
 
+def test_a_job_whose_time_is_up_gives_back_what_it_has_not_read(
+	no_job: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+	frappe.cache.delete_value("hikvision_listeners")
+	with Terminals(SimulatedDevice(PROFILES["k1t344"])) as terminals:
+		device = register_terminal(terminals.devices[0]).name
+		name = history.ask(
+			device, ago(minutes=5), datetime.now(timezone.utc) + timedelta(hours=1), "Administrator"
+		)
+		frappe.db.commit()
+		monkeypatch.setattr(history, "JOB_SECONDS", 0.3)
+		history.work_off()
+	found = fetch(name)
+	assert (found.state, found.leased_by) == ("Queued", None)
+
+
 def test_a_database_that_goes_away_amid_a_reading_costs_nothing(site: str) -> None:
 	with Terminals(SimulatedDevice(PROFILES["k1t344"])) as terminals:
 		terminal = terminals.devices[0]
