@@ -110,6 +110,11 @@ class KeeperSettings:
 	retry_least: float = 5.0
 	retry_most: float = 600.0
 
+	@property
+	def steady(self) -> timedelta:
+		"""After a time in which nobody could report, listeners need so long to tell what was heard meanwhile."""
+		return self.unheard / 4
+
 
 class NoticeKind(str, Enum):
 	OUTAGE = "outage"
@@ -418,14 +423,19 @@ def tend(
 	devices: Mapping[str, DeviceConfig],
 	settings: KeeperSettings,
 	now: datetime,
+	notice_outages: bool = True,
 ) -> None:
-	"""One round: outages, evidence and judgement of each unresolved gap, readings, watermarks."""
+	"""One round: outages, evidence and judgement of each unresolved gap, readings, watermarks.
+
+	notice_outages: False while it is not certain that listeners could report lately.
+	"""
 	known = {
 		row[0] for row in connection.execute("SELECT device FROM coverage UNION SELECT device FROM epoch")
 	}
 	for device in sorted(known | set(devices)):
 		config = devices.get(device)
-		_notice_outage(connection, device, settings, now)
+		if notice_outages:
+			_notice_outage(connection, device, settings, now)
 		for gap in unresolved(connection, device):
 			if not _is_told_by_a_break(connection, gap, settings, config):
 				_tend_gap(connection, gap, config, settings, now)

@@ -169,6 +169,8 @@ class LocalSite:
 		self._settings = settings or KeeperSettings()
 		self._clock = clock
 		self._tended_at: datetime | None = None
+		self._reported_at: datetime | None = None
+		self._steady_from = self._clock()
 		self._lock = threading.Lock()  # the demo and the tests look in while the listener's thread works
 		self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
 		self._connection.execute("PRAGMA journal_mode = WAL")
@@ -224,6 +226,9 @@ class LocalSite:
 	def report(self, report: ListenerReport) -> None:
 		"""Note contacts and, at most every ``tend_seconds``, look after gaps; there are no forms to show states on."""
 		now = self._clock()
+		if self._reported_at is not None and now - self._reported_at > self._settings.unheard / 2:
+			self._steady_from = now + self._settings.steady
+		self._reported_at = now
 		with self._transaction() as connection:
 			for device in report.devices:
 				local_completeness.note_report(connection, device, self._settings, now)
@@ -232,10 +237,11 @@ class LocalSite:
 
 	def tend(self, now: datetime | None = None) -> None:
 		"""Judge what may be missing, queue readings, move the watermarks; ``now`` is UTC, the present by default."""
-		self._tended_at = now or self._clock()
+		now = now or self._clock()
+		self._tended_at = now
 		devices = {device.key: device for device in self._devices}
 		with self._transaction() as connection:
-			local_completeness.tend(connection, devices, self._settings, self._tended_at)
+			local_completeness.tend(connection, devices, self._settings, now, now >= self._steady_from)
 
 	def history_tasks(self, listener: str, lease_seconds: float) -> Sequence[HistoryTask]:
 		with self._transaction() as connection:

@@ -255,6 +255,21 @@ def test_an_outage_that_began_later_than_it_seemed_is_shortened(world) -> None:
 	assert it.told == [NoticeKind.OUTAGE]
 
 
+def test_a_site_that_was_away_misses_no_device_that_was_heard_all_along(world) -> None:
+	"""The first report after it may know less of the devices than the next one."""
+	it = world(STREAM)
+	it.tells(1)
+	it.hears(0, 10)
+	it.now = at(900)
+	report = DeviceReport("gate", ConnectionState.CONNECTED, at(0), contact=Contact(at(0), at(15)))
+	it.site.report(ListenerReport("one", MORNING, devices=(report,)))
+	it.hears(0, 905)
+	assert it.told == []
+	assert it.site.gaps() == []
+	it.comes(905 + 200)
+	assert it.told == [NoticeKind.OUTAGE]
+
+
 def test_a_device_that_was_never_heard_has_no_outage(world) -> None:
 	it = world(STREAM)
 	it.comes(10_000)
