@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from hikvision_frappe.attendance.late_passes import reprocess
 from tests.bench.desk import PASSWORD, Desk, Screen, browser, desk, screenshot_folder
-from tests.bench.factories import create_test_device
+from tests.bench.factories import create_test_device, create_test_gap
 from tests.bench.hr_days import (
 	MONDAY,
 	attendance_of,
@@ -199,3 +199,25 @@ def test_reprocessed_days_are_gone_from_the_report(screen: Screen) -> None:
 	reprocess([attendance_of(ana).name])
 	screen.open(LATE)
 	screen.see("Every pass of this period is counted in its Attendance.")
+
+
+def test_what_a_gap_lost_is_written_down_by_hand(screen: Screen) -> None:
+	door = create_test_device("Main Door")
+	gap = create_test_gap(
+		door.name,
+		state="Unrecoverable",
+		cause="Serial Jump",
+		first_serial=1,
+		last_serial=2,
+		expected=2,
+		missing=2,
+	)
+	screen.open(f"access-event-gap/{gap.name}")
+	screen.press("Punch by Hand")
+	screen.page.wait_for_function(
+		"""([gap, device]) => cur_frm && cur_frm.doctype === "Bulk Manual Punch" && cur_frm.doc.gap === gap
+		&& cur_frm.doc.device === device && cur_frm.doc.from_time && cur_frm.doc.to_time""",
+		arg=[gap.name, gap.device],
+	)
+	screen.wait_until_quiet()
+	screen.keep("punch-of-gap")

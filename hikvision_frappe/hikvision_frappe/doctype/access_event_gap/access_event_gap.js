@@ -48,6 +48,12 @@ function add_gap_buttons(frm, told) {
 			frm.reload_doc();
 		});
 	}
+	if (doc.state === "Unrecoverable" && frappe.model.can_create("Bulk Manual Punch")) {
+		frm.add_custom_button(__("Punch by Hand"), () => {
+			const until = doc.until || frappe.datetime.now_datetime();
+			frappe.new_doc("Bulk Manual Punch", { gap: doc.name, device: doc.device, from_time: doc.since, to_time: until });
+		});
+	}
 	if (told.actions.includes("accept")) {
 		const button = frm.add_custom_button(__("Accept…"), () => hikvision.accept_gaps([doc.name], () => frm.reload_doc()));
 		if (doc.state === "Unrecoverable") button.addClass("btn-primary");
