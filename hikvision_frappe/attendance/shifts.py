@@ -26,6 +26,7 @@ from hikvision_frappe.ledger.gap_words import advice as advice_on_gap
 # HRMS counts once an hour, and everybody's check-in reads the Shift Type from the cache: it is not written for less.
 STEP = timedelta(minutes=1)
 
+
 @dataclass(frozen=True, slots=True)
 class FeedingDevice:
 	"""An enabled device as shifts see it. complete_until: UTC. until: the same as naive site time. shifts: () = all."""
