@@ -20,8 +20,8 @@ help: ## this list
 demo: .venv/installed ## three simulated terminals, the real listener, no Frappe: make demo SECONDS=60
 	@$(BIN)/python -m hikvision_frappe.demo --seconds $(SECONDS)
 
-soak: .venv/installed ## 200 simulated devices and faults by chance, no Frappe: make soak MINUTES=30 SOAK="--seed 7"
-	@$(BIN)/python -m hikvision_frappe.soak --minutes $(MINUTES) $(SOAK)
+soak: .venv/installed ## 200 simulated devices, faults by chance; on a bench or SOAK="--local --seed 7": make soak MINUTES=30
+	@$(BIN)/python tests/bench/soak.py --minutes $(MINUTES) $(SOAK)
 
 test: .venv/installed ## everything that can run here; with a Frappe bench (FRAPPE_BENCH) its tests too
 	$(BIN)/python -m pytest

@@ -6,19 +6,21 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hikvision_frappe.soak.run import SoakOptions, run_soak
+from hikvision_frappe.soak.target import LocalTarget, Target
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, make_target: Callable[[Path], Target] = LocalTarget) -> int:
 	"""Returns the exit status: 0 all well, 1 something lost in silence or doubled, 130 interrupted."""
 	options = _parser().parse_args(arguments)
 	soak = SoakOptions(
 		options.minutes, options.devices, options.seed, options.rate, options.mishaps, options.keep
 	)
 	try:
-		outcome = asyncio.run(run_soak(soak, lambda text: print(text, flush=True)))
+		outcome = asyncio.run(run_soak(soak, lambda text: print(text, flush=True), make_target))
 	except KeyboardInterrupt:
 		return 130
 	print(json.dumps(outcome.to_plain()), flush=True)

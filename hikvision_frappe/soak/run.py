@@ -21,6 +21,7 @@ from pathlib import Path
 
 from hikvision_frappe.core.gaps import UNSETTLED
 from hikvision_frappe.soak.target import LocalTarget, Target
+from hikvision_frappe.soak.town import configs_from_text
 from hikvision_frappe.soak.verdict import Made, Verdict, judge
 
 LISTENERS = ("one", "two")
@@ -70,11 +71,14 @@ class Outcome:
 Say = Callable[[str], None]
 
 
-async def run_soak(options: SoakOptions, say: Say) -> Outcome:
+async def run_soak(
+	options: SoakOptions, say: Say, make_target: Callable[[Path], Target] = LocalTarget
+) -> Outcome:
+	"""make_target: the site under test, for a folder in which it may keep files."""
 	folder = Path(tempfile.mkdtemp(prefix="hikvision-soak-"))
 	try:
 		async with AsyncExitStack() as exits:
-			return await Soak(options, folder, LocalTarget(folder), say).run(exits)
+			return await Soak(options, folder, make_target(folder), say).run(exits)
 	finally:
 		if options.keep:
 			say(f"Everything is kept in {folder}")
@@ -231,18 +235,20 @@ class Soak:
 		return await self._count(rss)
 
 	def _enter_devices(self) -> None:
-		configs = [config for devices in self._devices for config in json.loads(devices.configs.read_text())]
-		(self._folder / "devices.json").write_text(json.dumps(configs))
-		self._target.gaps()  # makes the ledger, before two listeners do it at the same time
+		texts = [devices.configs.read_text() for devices in self._devices]
+		self._target.enter([config for text in texts for config in configs_from_text(text)])
 
 	async def _warm_up(self) -> None:
 		"""Until everybody is heard; what a device made before nobody could promise."""
 		await self._tell("one")
-		await asyncio.sleep(CONNECT_SECONDS + self._options.devices / 10)
+		await asyncio.sleep(CONNECT_SECONDS * self._target.patience + self._options.devices / 10)
 		before = self._target.stored()
 		self._since = time.time()
 		await self._tell("one")
-		await self._until(lambda: self._target.stored() - before >= self._options.devices, WARM_SECONDS)
+		await self._until(
+			lambda: self._target.stored() - before >= self._options.devices,
+			WARM_SECONDS * self._target.patience,
+		)
 		self._say(f"{self._options.devices} devices are heard.")
 
 	async def _storm(self) -> None:
@@ -321,9 +327,10 @@ class Soak:
 
 	async def _until_still(self, patience: float) -> None:
 		"""Until everything is here, or nothing has changed for so long; sooner where no gap waits for anything."""
-		deadline = time.monotonic() + CALM_SECONDS
+		patience, quiet = patience * self._target.patience, QUIET_SECONDS * self._target.patience
+		deadline = time.monotonic() + CALM_SECONDS * self._target.patience
 		last, since = self._state(), time.monotonic()
-		while time.monotonic() < min(deadline, since + (patience if last[1] else QUIET_SECONDS)):
+		while time.monotonic() < min(deadline, since + (patience if last[1] else quiet)):
 			await asyncio.sleep(1.0)
 			now = self._state()
 			if now != last:

@@ -12,10 +12,20 @@ from typing import Protocol
 
 from hikvision_frappe.core.gaps import Gap
 from hikvision_frappe.listener.local_site import LocalSite, StoredEvent
+from hikvision_frappe.listener.site import DeviceConfig
+from hikvision_frappe.soak.town import configs_to_text
 
 
 class Target(Protocol):
-	"""A site under test: a local ledger, or a bench."""
+	"""A site under test: a local ledger, or a bench.
+
+	patience: how many times longer than a local ledger's anything of it takes.
+	"""
+
+	patience: float
+
+	def enter(self, configs: Sequence[DeviceConfig]) -> None:
+		"""Enter the devices at the site; makes the ledger where there is none."""
 
 	def listener_command(self, name: str, push_port: int) -> Sequence[str]:
 		"""How to start a listener that works for it, as a process of its own."""
@@ -37,9 +47,15 @@ class Target(Protocol):
 class LocalTarget:
 	"""A ledger in a file of the soak's own folder."""
 
+	patience = 1.0
+
 	def __init__(self, folder: Path) -> None:
 		self._folder = folder
 		self._ledger = folder / "ledger.sqlite3"
+
+	def enter(self, configs: Sequence[DeviceConfig]) -> None:
+		(self._folder / "devices.json").write_text(configs_to_text(configs))
+		self.gaps()  # makes the ledger, before two listeners do it at the same time
 
 	def listener_command(self, name: str, push_port: int) -> Sequence[str]:
 		module = "hikvision_frappe.soak.listener"
