@@ -78,7 +78,7 @@ class Client:
 			if what == "ping":
 				connection.request("GET", "/api/method/ping", headers={"Host": self.site})
 			else:
-				self.serial_no += CLIENTS
+				self.serial_no += 1  # as a device counts: a number passed over would be a gap each time
 				headers = {"Host": self.site, "Content-Type": "application/json"}
 				connection.request("POST", self.path, notification(self.serial_no), headers)
 			response = connection.getresponse()
