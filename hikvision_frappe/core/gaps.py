@@ -128,6 +128,11 @@ class Jump:
 	since: datetime
 	until: datetime
 
+	@property
+	def last_before(self) -> int:
+		"""The number of the last record before what is missing."""
+		return self.first - 1
+
 
 def jumps(placements: Sequence[Placement], before: Mapping[str, Sequence[SerialEpoch]]) -> list[Jump]:
 	"""The numbers that a batch passed over, judged after the whole batch: its own order does not matter.
@@ -198,6 +203,11 @@ class Restart:
 	since: datetime
 	until: datetime
 
+	@property
+	def last_before(self) -> int:
+		"""The number of the last record before what may be missing."""
+		return self.highest
+
 
 def restarts(
 	before: Mapping[str, Sequence[SerialEpoch]], after: Mapping[str, Sequence[SerialEpoch]], now: datetime
@@ -218,6 +228,31 @@ def restarts(
 
 def _restart(device: str, ended: SerialEpoch, now: datetime) -> Restart:
 	return Restart(device, ended.number, ended.highest, ended.highest_at or now, now)
+
+
+def gap_of(
+	found: Jump | Restart, came: datetime | None, clock_offset: float, now: datetime, name: str = ""
+) -> Gap:
+	"""The gap that a jump or a restart opens.
+
+	Whatever the device's clock said, what is missing was made after the record before it may have come, and not in
+	the future. came: when that record (``last_before``) was told first. clock_offset: our clock minus the device's,
+	in seconds. now: UTC. name: for a store that does not number its gaps itself.
+	"""
+	offset = timedelta(seconds=clock_offset)
+	gap = Gap(
+		name=name,
+		device=found.device,
+		cause=Cause.SERIAL_JUMP,
+		since=min(found.since + offset, came or now),
+		until=min(found.until + offset, now),
+		noticed_at=now,
+		epoch=found.epoch,
+		clock_offset=clock_offset,
+	)
+	if isinstance(found, Restart):
+		return replace(gap, after_serial=found.highest)
+	return replace(gap, first_serial=found.first, last_serial=found.last, reason=GapReason.AWAITING_ROWS)
 
 
 # Breaks: from the times at which a device was heard.

@@ -16,7 +16,17 @@ import frappe
 from frappe import _
 
 from hikvision_frappe.core.event import as_utc
-from hikvision_frappe.core.gaps import UNRESOLVED, Break, Cause, Gap, GapReason, GapState, Jump, Restart
+from hikvision_frappe.core.gaps import (
+	UNRESOLVED,
+	Break,
+	Cause,
+	Gap,
+	GapReason,
+	GapState,
+	Jump,
+	Restart,
+	gap_of,
+)
 from hikvision_frappe.core.identity import SerialEpoch, numbered_name
 from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
@@ -221,28 +231,28 @@ def open_passed_over(jumps: Sequence[Jump], restarts: Sequence[Restart], zone: Z
 	devices = _clocks({each.device for each in (*jumps, *restarts)})
 	came = came_at({_last_before(each) for each in (*jumps, *restarts)}, zone)
 	now = utc_now()
+	passed_over = (
+		*jumps,
+		*(restart for restart in restarts if not devices[restart.device].is_heard_streaming),
+	)
 	insert(
 		[
-			*(
-				_gap_of_jump(jump, devices[jump.device].offset, came.get(_last_before(jump), now), now)
-				for jump in jumps
-			),
-			*(
-				_gap_of_restart(
-					restart, devices[restart.device].offset, came.get(_last_before(restart), now), now
-				)
-				for restart in restarts
-				if not devices[restart.device].is_heard_streaming
-			),
+			gap_of(each, came.get(_last_before(each)), devices[each.device].offset, now, _name_of(each))
+			for each in passed_over
 		],
 		zone,
 	)
 
 
+def _name_of(found: Jump | Restart) -> str:
+	if isinstance(found, Jump):
+		return f"{found.device}-n{found.epoch:02d}-{found.first:010d}"
+	return f"{found.device}-r{found.epoch:02d}-{found.highest:010d}"
+
+
 def _last_before(found: Jump | Restart) -> str:
 	"""The name of the last record before what is missing."""
-	number = found.first - 1 if isinstance(found, Jump) else found.highest
-	return numbered_name(found.device, found.epoch, number)
+	return numbered_name(found.device, found.epoch, found.last_before)
 
 
 def came_at(names: Iterable[str], zone: ZoneInfo) -> dict[str, datetime]:
@@ -253,42 +263,11 @@ def came_at(names: Iterable[str], zone: ZoneInfo) -> dict[str, datetime]:
 	return {name: as_utc(time.replace(tzinfo=zone, fold=0)) for name, time in rows if time}
 
 
-def _gap_of_jump(jump: Jump, offset: timedelta, came: datetime, now: datetime) -> Gap:
-	"""Whatever the device's clock said, what is missing was made after the record before may have come, and not in
-	the future."""
-	return Gap(
-		name=f"{jump.device}-n{jump.epoch:02d}-{jump.first:010d}",
-		device=jump.device,
-		cause=Cause.SERIAL_JUMP,
-		since=min(jump.since + offset, came),
-		until=min(jump.until + offset, now),
-		noticed_at=now,
-		epoch=jump.epoch,
-		first_serial=jump.first,
-		last_serial=jump.last,
-		reason=GapReason.AWAITING_ROWS,
-		clock_offset=offset.total_seconds(),
-	)
-
-
-def _gap_of_restart(restart: Restart, offset: timedelta, came: datetime, now: datetime) -> Gap:
-	return Gap(
-		name=f"{restart.device}-r{restart.epoch:02d}-{restart.highest:010d}",
-		device=restart.device,
-		cause=Cause.SERIAL_JUMP,
-		since=min(restart.since + offset, came),
-		until=min(restart.until + offset, now),
-		noticed_at=now,
-		epoch=restart.epoch,
-		after_serial=restart.highest,
-		clock_offset=offset.total_seconds(),
-	)
-
-
 class _Clock(NamedTuple):
-	"""offset: our clock minus the device's. is_heard_streaming: whether a device that begins anew breaks its contact."""
+	"""offset: our clock minus the device's, in seconds. is_heard_streaming: whether a device that begins anew breaks its
+	contact."""
 
-	offset: timedelta
+	offset: float
 	is_heard_streaming: bool
 
 
@@ -300,8 +279,7 @@ def _clocks(devices: Iterable[str]) -> dict[str, _Clock]:
 		as_list=True,
 	)
 	return {
-		name: _Clock(timedelta(seconds=seconds or 0), bool(heard) and mode == "Stream")
-		for name, seconds, heard, mode in rows
+		name: _Clock(seconds or 0.0, bool(heard) and mode == "Stream") for name, seconds, heard, mode in rows
 	}
 
 

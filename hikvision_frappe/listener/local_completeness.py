@@ -24,6 +24,7 @@ from hikvision_frappe.core.gaps import (
 	HistoryAnswer,
 	Jump,
 	Restart,
+	gap_of,
 	judge,
 	meet,
 )
@@ -228,21 +229,7 @@ def _end_outage(connection: sqlite3.Connection, gap: Gap, now: datetime) -> None
 def open_jumps(connection: sqlite3.Connection, jumps: Iterable[Jump], now: datetime) -> None:
 	"""A gap for each stretch of numbers that was passed over."""
 	for jump in jumps:
-		since, until = _by_our_clock(connection, jump, now)
-		gap = Gap(
-			name="",
-			device=jump.device,
-			cause=Cause.SERIAL_JUMP,
-			since=since,
-			until=until,
-			noticed_at=now,
-			epoch=jump.epoch,
-			first_serial=jump.first,
-			last_serial=jump.last,
-			reason=GapReason.AWAITING_ROWS,
-			clock_offset=clock_offset_of(connection, jump.device),
-		)
-		_insert_gap(connection, gap)
+		_open_passed_over(connection, jump, now)
 
 
 def open_restarts(
@@ -252,32 +239,13 @@ def open_restarts(
 	tells. Heartbeats that are pushed may go on as if nothing had happened.
 	"""
 	for restart in restarts:
-		if restart.device in streams and contact_of(connection, restart.device) is not None:
-			continue
-		since, until = _by_our_clock(connection, restart, now)
-		gap = Gap(
-			name="",
-			device=restart.device,
-			cause=Cause.SERIAL_JUMP,
-			since=since,
-			until=until,
-			noticed_at=now,
-			epoch=restart.epoch,
-			after_serial=restart.highest,
-			clock_offset=clock_offset_of(connection, restart.device),
-		)
-		_insert_gap(connection, gap)
+		if restart.device not in streams or contact_of(connection, restart.device) is None:
+			_open_passed_over(connection, restart, now)
 
 
-def _by_our_clock(
-	connection: sqlite3.Connection, found: Jump | Restart, now: datetime
-) -> tuple[datetime, datetime]:
-	"""The instants of two records put right; whatever the device's clock said, what is missing was made after the
-	first of them may have come, and not in the future."""
-	offset = timedelta(seconds=clock_offset_of(connection, found.device))
-	number = found.first - 1 if isinstance(found, Jump) else found.highest
-	came = _came(connection, found.device, found.epoch, number) or now
-	return min(found.since + offset, came), min(found.until + offset, now)
+def _open_passed_over(connection: sqlite3.Connection, found: Jump | Restart, now: datetime) -> None:
+	came = _came(connection, found.device, found.epoch, found.last_before)
+	_insert_gap(connection, gap_of(found, came, clock_offset_of(connection, found.device), now))
 
 
 def _came(connection: sqlite3.Connection, device: str, epoch: int, number: int) -> datetime | None:

@@ -23,6 +23,7 @@ from hikvision_frappe.core.gaps import (
 	Jump,
 	Restart,
 	beat,
+	gap_of,
 	judge,
 	jumps,
 	meet,
@@ -133,6 +134,46 @@ def test_a_wrap_is_no_end() -> None:
 
 def test_records_without_numbers_have_no_count_that_could_end() -> None:
 	assert restarts({}, {"gate": [SerialEpoch(1), SerialEpoch(2, highest=1)]}, at(1)) == []
+
+
+# The gap that either opens.
+
+
+def test_a_jump_opens_a_gap_of_its_numbers_between_instants_by_our_clock() -> None:
+	gap = gap_of(Jump("gate", 2, 11, 13, at(10), at(14)), came=at(20), clock_offset=3.0, now=at(60), name="g")
+	assert gap == Gap(
+		"g",
+		"gate",
+		Cause.SERIAL_JUMP,
+		since=at(13),
+		until=at(17),
+		noticed_at=at(60),
+		epoch=2,
+		first_serial=11,
+		last_serial=13,
+		reason=GapReason.AWAITING_ROWS,
+		clock_offset=3.0,
+	)
+
+
+def test_a_restart_opens_a_gap_after_the_highest_number_of_the_count_that_ended() -> None:
+	gap = gap_of(Restart("gate", 1, 90, at(10), at(14)), came=None, clock_offset=0.0, now=at(60))
+	assert gap == Gap(
+		"", "gate", Cause.SERIAL_JUMP, at(10), at(14), noticed_at=at(60), epoch=1, after_serial=90
+	)
+
+
+@pytest.mark.parametrize(
+	"passed_over",
+	[Jump("gate", 1, 11, 13, at(3600), at(3604)), Restart("gate", 1, 10, at(3600), at(3604))],
+)
+def test_what_is_missing_was_made_after_the_record_before_it_came_and_not_in_the_future(
+	passed_over: Jump | Restart,
+) -> None:
+	"""The device's clock was ahead, and nobody knew."""
+	assert passed_over.last_before == 10
+	gap = gap_of(passed_over, came=at(20), clock_offset=0.0, now=at(60))
+	assert (gap.since, gap.until) == (at(20), at(60))
 
 
 # Contacts.
