@@ -9,6 +9,7 @@ from frappe import _
 from frappe.utils import getdate
 
 from hikvision_frappe.core.gaps import UNRESOLVED, GapState
+from hikvision_frappe.hikvision_frappe.report.columns import column
 from hikvision_frappe.ledger.gap_words import advice
 
 MOST_ROWS = 5000
@@ -112,12 +113,6 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _columns() -> list[dict[str, Any]]:
-	def column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
-		"""Aligned here: the desk would go by the first row alone."""
-		align = "right" if fieldtype in ("Int", "Duration") else "left"
-		column = {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width}
-		return {**column, "align": align, **more}
-
 	return [
 		column("title", _("Device"), "Data", 160),
 		column("state_label", _("State"), "Data", 145),

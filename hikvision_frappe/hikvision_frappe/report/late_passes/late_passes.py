@@ -17,6 +17,7 @@ from hikvision_frappe.attendance.late_passes import (
 	late_days,
 	result_in_words,
 )
+from hikvision_frappe.hikvision_frappe.report.columns import column
 
 LONGEST_PERIOD = timedelta(days=366)
 TEXTS = ("employee", "shift", "department", "device")
@@ -40,21 +41,17 @@ def _filters(given: Any) -> LateFilters:
 
 def _columns() -> list[dict[str, Any]]:
 	return [
-		_column("employee", _("Employee"), "Link", 210, options="Employee"),  # shown with the name
-		_column("day", _("Date"), "Date", 115),
-		_column("shift", _("Shift"), "Link", 120, options="Shift Type"),
-		_column("late", _("Late Passes"), "Data", 210),
-		_column("now", _("Attendance Says"), "Data", 220),
-		_column("becomes", _("Would Become"), "Data", 235),
-		_column("refusal", _("Why Not"), "Data", 420),
-		_column("attendance", _("Attendance"), "Link", 160, options="Attendance"),
-		_column("department", _("Department"), "Link", 130, options="Department"),
-		_column("checkin", _("First Check-in"), "Link", 190, options="Employee Checkin"),
+		column("employee", _("Employee"), "Link", 210, options="Employee"),  # shown with the name
+		column("day", _("Date"), "Date", 115),
+		column("shift", _("Shift"), "Link", 120, options="Shift Type"),
+		column("late", _("Late Passes"), "Data", 210),
+		column("now", _("Attendance Says"), "Data", 220),
+		column("becomes", _("Would Become"), "Data", 235),
+		column("refusal", _("Why Not"), "Data", 420),
+		column("attendance", _("Attendance"), "Link", 160, options="Attendance"),
+		column("department", _("Department"), "Link", 130, options="Department"),
+		column("checkin", _("First Check-in"), "Link", 190, options="Employee Checkin"),
 	]
-
-
-def _column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
-	return {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width, **more}
 
 
 def _row(day: LateDay) -> dict[str, Any]:

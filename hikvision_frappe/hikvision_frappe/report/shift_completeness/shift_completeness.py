@@ -11,6 +11,7 @@ from frappe.utils import getdate
 
 from hikvision_frappe.attendance.shifts import DeviceOnDay, ShiftDay, explain, held_by_words
 from hikvision_frappe.core.shift_days import Verdict
+from hikvision_frappe.hikvision_frappe.report.columns import column
 
 MOST_DAYS = 31
 
@@ -114,12 +115,6 @@ def _summary(found: list[ShiftDay]) -> list[dict[str, Any]]:
 
 
 def _columns() -> list[dict[str, Any]]:
-	def column(fieldname: str, label: str, fieldtype: str, width: int, **more: Any) -> dict[str, Any]:
-		"""Aligned here: the desk would go by the first row alone."""
-		align = "right" if fieldtype == "Int" else "left"
-		column = {"fieldname": fieldname, "label": label, "fieldtype": fieldtype, "width": width}
-		return {**column, "align": align, **more}
-
 	return [
 		column("label", _("Shift and Its Devices"), "Data", 200),
 		column("day", _("Day"), "Date", 120),
