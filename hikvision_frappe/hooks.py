@@ -38,6 +38,12 @@ doctype_js = {
 	"Hikvision History Fetch": "public/js/history_progress.js",
 	"Access Event Gap": "public/js/history_progress.js",
 }
+doctype_list_js = {
+	"Access Event": "public/js/lists.js",
+	"Access Event Gap": "public/js/lists.js",
+	"Access Person": "public/js/lists.js",
+	"Hikvision History Fetch": "public/js/lists.js",
+}
 
 # A device's notification: POST /hikvision/event/<push key>.<secret>
 before_request = ["hikvision_frappe.api.push.answer_notification"]

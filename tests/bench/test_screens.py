@@ -475,6 +475,34 @@ def test_the_list_of_gaps_tells_what_waits_for_whom(screen: Screen) -> None:
 	screen.keep("gap-list-dark")
 
 
+def show(screen: Screen, label: str) -> None:
+	"""Choose from a list's menu of filters."""
+	screen.wait_until_quiet()
+	screen.press("Show")
+	screen.page.locator(".dropdown-item:visible", has_text=label).click()
+
+
+def test_the_lists_show_what_is_chosen_from_their_menus(screen: Screen) -> None:
+	some_gaps()
+	screen.open("access-event-gap/view/list")
+	screen.see("5 of 17")
+	show(screen, "Devices not heard now")
+	expect(screen.page.get_by_text("5 of 17").locator("visible=true")).to_have_count(0)
+	screen.see("goes on")
+	show(screen, "Everything")
+	screen.see("5 of 17", "0 of 17", "goes on")
+	one_of_each()
+	screen.go("access-event/view/list")
+	screen.see("Double Read", "Unmatched")
+	show(screen, "Waiting for a person")
+	screen.see("Unmatched")
+	expect(screen.page.get_by_text("Double Read").locator("visible=true")).to_have_count(0)
+	screen.go("access-person/view/list")
+	screen.see("88")
+	show(screen, "Ignored")
+	screen.see("No number is ignored.")
+
+
 def test_a_gap_says_what_happened_and_what_to_do(screen: Screen) -> None:
 	gaps = some_gaps()
 	told = {

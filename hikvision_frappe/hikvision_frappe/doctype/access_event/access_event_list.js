@@ -74,7 +74,7 @@ function add_quick_filters(list) {
 		"Implausible Time",
 		"Failed",
 	];
-	const filters = {
+	hikvision.lists.add_quick_filters(list, {
 		[__("Waiting for a person")]: [["Access Event", "state", "in", waiting]],
 		[__("Check-ins made")]: [["Access Event", "state", "=", "Check-in Made"]],
 		[__("Passes that did not count")]: [
@@ -82,15 +82,7 @@ function add_quick_filters(list) {
 		],
 		[__("Denials")]: [["Access Event", "state", "=", "Denied"]],
 		[__("Everything")]: [],
-	};
-	for (const [label, filter] of Object.entries(filters)) {
-		const show = async () => {
-			await list.filter_area.clear(false);
-			if (filter.length) await list.filter_area.add(filter);
-			else list.refresh();
-		};
-		list.page.add_inner_button(label, show, __("Show"));
-	}
+	});
 }
 
 function add_bulk_actions(list) {
@@ -100,8 +92,7 @@ function add_bulk_actions(list) {
 		const changed = await frappe.xcall(api + method, { names, ...args });
 		frappe.show_alert({ message: message(changed, names.length), indicator: changed ? "green" : "orange" });
 		list.clear_checked_items();
-		list.last_args = null; // else the list does not ask the same again within three seconds
-		list.refresh();
+		hikvision.lists.load_again(list);
 	};
 	list.page.add_actions_menu_item(__("Judge Again"), () =>
 		act("replay", {}, (changed, chosen) => __("{0} of {1} events are judged again.", [changed, chosen]))

@@ -2,13 +2,6 @@
 
 frappe.provide("hikvision");
 
-// A time that fits into a column of a list: the year where it is not this one.
-hikvision.short_time = function (time) {
-	if (!time) return "";
-	const when = moment(time);
-	return when.format(when.year() === moment().year() ? "D MMM HH:mm" : "D MMM YYYY HH:mm");
-};
-
 // Ask for a remark and accept these gaps; then: what to do when it is done.
 hikvision.accept_gaps = function (gaps, then) {
 	const many = gaps.length > 1;
@@ -46,14 +39,14 @@ frappe.listview_settings["Access Event Gap"] = {
 	},
 
 	formatters: {
-		since: (since) => hikvision.short_time(since),
-		until: (until) => (until ? hikvision.short_time(until) : __("goes on")),
+		since: (since) => hikvision.lists.short_time(since),
+		until: (until) => (until ? hikvision.lists.short_time(until) : __("goes on")),
 		missing: (_missing, _field, gap) =>
 			gap.expected ? __("{0} of {1}", [String(gap.expected - gap.found), String(gap.expected)]) : __("not known"),
 	},
 
 	onload(list) {
-		const filters = {
+		hikvision.lists.add_quick_filters(list, {
 			[__("Not resolved")]: [["Access Event Gap", "state", "in", ["Open", "Filling", "Unrecoverable"]]],
 			[__("Waiting for a person")]: [["Access Event Gap", "state", "=", "Unrecoverable"]],
 			[__("Devices not heard now")]: [
@@ -62,21 +55,12 @@ frappe.listview_settings["Access Event Gap"] = {
 			],
 			[__("Accepted")]: [["Access Event Gap", "state", "=", "Accepted"]],
 			[__("Everything")]: [],
-		};
-		for (const [label, filter] of Object.entries(filters)) {
-			const show = async () => {
-				await list.filter_area.clear(false);
-				if (filter.length) await list.filter_area.add(filter);
-				else list.refresh();
-			};
-			list.page.add_inner_button(label, show, __("Show"));
-		}
+		});
 		if (!frappe.user.has_role(["HR Manager", "Hikvision Manager", "System Manager"])) return;
 		list.page.add_actions_menu_item(__("Accept…"), () =>
 			hikvision.accept_gaps(list.get_checked_items(true), () => {
 				list.clear_checked_items();
-				list.last_args = null; // else the list does not ask the same again within three seconds
-				list.refresh();
+				hikvision.lists.load_again(list);
 			})
 		);
 	},

@@ -24,13 +24,12 @@ frappe.listview_settings["Access Person"] = {
 		show: (person) => person.status === "Unmatched" && hikvision.may_map_people(),
 		get_label: () => __("Map"),
 		get_description: (person) => __("Say whose number {0} is", [frappe.utils.escape_html(person.person_code || "")]),
-		action: (person) => hikvision.map_person(person, () => load_again(cur_list)),
+		action: (person) => hikvision.map_person(person, () => hikvision.lists.load_again(cur_list)),
 	},
 
 	onload(list) {
-		for (const status of ["Unmatched", "Matched", "Ignored"]) {
-			list.page.add_inner_button(__(status), () => show_status(list, status), __("Show"));
-		}
+		const filters = ["Unmatched", "Matched", "Ignored"].map((status) => [__(status), [["Access Person", "status", "=", status]]]);
+		hikvision.lists.add_quick_filters(list, Object.fromEntries(filters));
 		if (frappe.model.can_write("Access Person")) add_bulk_actions(list);
 	},
 
@@ -47,23 +46,12 @@ frappe.listview_settings["Access Person"] = {
 	},
 };
 
-// A list does not ask the same again within three seconds, although the answer has just changed.
-function load_again(list) {
-	list.last_args = null;
-	return list.refresh();
-}
-
-async function show_status(list, status) {
-	await list.filter_area.clear(false);
-	await list.filter_area.add([["Access Person", "status", "=", status]]);
-}
-
 function add_bulk_actions(list) {
 	const api = "hikvision_frappe.api.people.";
 	const done = (message) => {
 		frappe.show_alert({ message, indicator: "green" });
 		list.clear_checked_items();
-		load_again(list);
+		hikvision.lists.load_again(list);
 	};
 	const change = async (method, message) => {
 		const persons = list.get_checked_items(true);

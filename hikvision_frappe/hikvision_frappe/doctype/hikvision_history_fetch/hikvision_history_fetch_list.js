@@ -1,11 +1,5 @@
 // Readings of histories, with what came of them.
 
-// A time that fits into the column: the year where it is not this one.
-function short_time_of_reading(time) {
-	const when = moment(time);
-	return when.format(when.year() === moment().year() ? "D MMM HH:mm" : "D MMM YYYY HH:mm");
-}
-
 frappe.listview_settings["Hikvision History Fetch"] = {
 	add_fields: ["state", "purpose", "total"],
 	hide_name_column: true,
@@ -17,8 +11,8 @@ frappe.listview_settings["Hikvision History Fetch"] = {
 
 	formatters: {
 		rows: (rows, _field, fetch) => (fetch.total ? __("{0} of {1}", [String(rows || 0), String(fetch.total)]) : String(rows || 0)),
-		since: (since) => short_time_of_reading(since),
-		until: (until) => short_time_of_reading(until),
+		since: (since) => hikvision.lists.short_time(since),
+		until: (until) => hikvision.lists.short_time(until),
 	},
 
 	refresh(list) {
