@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.isapi.messages import Heartbeat, Message
@@ -14,6 +14,7 @@ from hikvision_frappe.listener.site import ConnectionState, DeviceIdentityReport
 from hikvision_frappe.listener.spool import Spool
 
 RECENT_EVENTS = 20
+USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
 
 
 def utc_now() -> datetime:
@@ -47,9 +48,14 @@ class DeviceTrack:
 	stopped_revision: str = ""  # of the configuration with which it stopped; the same one is not tried again
 	_lock: tuple[str, datetime] | None = None
 
-	def lock(self, base_url: str, until: datetime) -> None:
-		"""Remember that the device at this address takes no login before ``until``."""
+	def lock(self, base_url: str, seconds: int, margin: float) -> datetime:
+		"""Remember that the device at this address locked our account; returns until when it may not be tried.
+
+		seconds: the rest of the lock, 0 when the device does not say. margin: seconds to wait longer than that.
+		"""
+		until = utc_now() + timedelta(seconds=(seconds or USUAL_LOCK_SECONDS) + margin)
 		self._lock = (base_url, until)
+		return until
 
 	def locked_until(self, base_url: str) -> datetime | None:
 		"""When the device at this address may be tried again; None when now."""

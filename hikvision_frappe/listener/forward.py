@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from hikvision_frappe.listener.backoff import full_jitter
+from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.site import Delivery, SiteUnavailable
 from hikvision_frappe.listener.site_thread import SiteThread
 from hikvision_frappe.listener.spool import Batch, Spool, SpoolUnavailable
@@ -93,7 +93,7 @@ class Forwarder:
 				self._note(f"The site cannot take events now ({unavailable}).")
 			except Exception as error:  # a fault of the site's code; the events are as precious as before
 				self._note(f"The site failed with {type(error).__name__}; its log says more.")
-				logger.error("site failed:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+				log_fault(logger, "the site", error)
 			else:
 				self._note("")
 				self._log_refusals(delivery)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
@@ -33,6 +32,7 @@ from hikvision_frappe.isapi.history import Finding, HistoryPage, HistoryReader, 
 from hikvision_frappe.listener.access import Access, identity_of, parse_context
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.device_track import DeviceTrack, utc_now
+from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.refused_logins import RefusedLogins
 from hikvision_frappe.listener.site import (
 	ConnectionState,
@@ -52,7 +52,6 @@ logger = logging.getLogger("hikvision.history")
 T = TypeVar("T")
 
 MOST_READERS = 4
-USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ class HistoryKeeper:
 		except SiteUnavailable:
 			raise
 		except Exception as error:  # a fault of the site's code passes with its next version
-			_log_fault("the site", error)
+			log_fault(logger, "the site", error)
 			raise SiteUnavailable(f"it failed with {type(error).__name__}") from error
 
 	def _take_up(self) -> set[str]:
@@ -307,7 +306,7 @@ class PatientSite:
 		except SiteUnavailable:
 			return True
 		except Exception as error:
-			_log_fault("the site", error)
+			log_fault(logger, "the site", error)
 			return True
 
 	async def tell_patiently(self, report: HistoryReport) -> None:
@@ -322,7 +321,7 @@ class PatientSite:
 			except SiteUnavailable:
 				pass
 			except Exception as error:  # a fault of the site's code passes with its next version
-				_log_fault("the site", error)
+				log_fault(logger, "the site", error)
 			failures += 1
 			await asyncio.sleep(full_jitter(failures, self._settings.least_wait, self._settings.most_wait))
 
@@ -459,7 +458,7 @@ class Reading:
 		except _NotWanted:
 			raise
 		except Exception as error:  # a fault of ours must not end the reading of histories for good
-			_log_fault(f"device {self._config.key}", error)
+			log_fault(logger, f"device {self._config.key}", error)
 			reason = f"The listener failed with {type(error).__name__}; its log says more."
 			self._show(ConnectionState.RETRYING, reason)
 			return replace(self.progress(), state=HistoryState.FAILED, reason=reason, retry=True)
@@ -619,8 +618,7 @@ class Reading:
 		"""Every try before its end would begin the lock anew; until then nobody asks this device anything."""
 		address = self._config.address.base_url
 		if self._track.locked_until(address) is None:
-			seconds = (error.seconds or USUAL_LOCK_SECONDS) + self._settings.lock_margin
-			self._track.lock(address, utc_now() + timedelta(seconds=seconds))
+			self._track.lock(address, error.seconds, self._settings.lock_margin)
 			logger.error("device %s: %s", self._config.key, error)
 		self._show(ConnectionState.RETRYING, str(error), self._track.locked_until(address))
 		return replace(self.progress(), state=HistoryState.FAILED, reason=str(error), retry=True)
@@ -650,9 +648,3 @@ def _slices(since: datetime, until: datetime, length: timedelta) -> Iterator[Ran
 
 def _now() -> float:
 	return asyncio.get_running_loop().time()
-
-
-def _log_fault(who: str, error: Exception) -> None:
-	"""Where it happened; the text of an error may hold anything."""
-	trace = "".join(traceback.format_tb(error.__traceback__))
-	logger.error("%s failed with %s:\n%s", who, type(error).__name__, trace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from hikvision_frappe.listener.access import Access, identity_of, parse_context
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.contact import is_told_again
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
+from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
@@ -45,7 +45,6 @@ logger = logging.getLogger("hikvision.stream")
 
 MUCH_BYTES = 4_096  # a chunk of this size is a replay, which need not wait for company
 NO_TIMEOUT = 0.0  # for the client: silence is judged here, and a timer per chunk costs CPU
-USUAL_LOCK_SECONDS = 1_800  # what terminals of the field use when they do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,7 @@ class DeviceStream:
 				self._failures = 0
 			return self._after(error)
 		except Exception as error:  # a fault of ours must not end the device's stream for good
-			logger.error(
-				"device %s: %s\n%s",
-				self._config.key,
-				type(error).__name__,
-				"".join(traceback.format_tb(error.__traceback__)),
-			)
+			log_fault(logger, f"the stream of device {self._config.key}", error)
 			return self._retry(f"The listener failed with {type(error).__name__}; its log says more.")
 		finally:
 			self._around.access.terminals.release(self._config)
@@ -151,12 +145,10 @@ class DeviceStream:
 		return self._retry(str(error), slot_taken=isinstance(error, (StreamSlotTaken, DeviceBusy, Rejected)))
 
 	def _after_lock(self, error: AccountLocked) -> float:
-		seconds = (error.seconds or USUAL_LOCK_SECONDS) + self._settings.lock_margin
-		until = utc_now() + timedelta(seconds=seconds)
-		self._track.lock(self._config.address.base_url, until)
+		until = self._track.lock(self._config.address.base_url, error.seconds, self._settings.lock_margin)
 		self._track.enter(ConnectionState.RETRYING, str(error), until)
 		logger.error("device %s: %s", self._config.key, error)
-		return seconds
+		return (until - utc_now()).total_seconds()
 
 	def _retry(self, why: str, *, slot_taken: bool = False) -> float:
 		self._failures += 1

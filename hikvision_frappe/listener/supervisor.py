@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import socket
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from hikvision_frappe.core.event import AccessEvent
 from hikvision_frappe.listener.access import Access
 from hikvision_frappe.listener.contact import ContactSettings, DeviceContact
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
+from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.history import HistoryKeeper, HistorySettings
@@ -294,7 +294,7 @@ class ListenerParts:
 			error = f"The site cannot answer now ({unavailable})."
 		except Exception as failure:  # a fault of the site's code; devices go on meanwhile
 			error = f"The site failed with {type(failure).__name__}; its log says more."
-			logger.error("site failed:\n%s", "".join(traceback.format_tb(failure.__traceback__)))
+			log_fault(logger, "the site", failure)
 		finally:
 			if error and error != self.listener.site_error:
 				logger.error(error)
