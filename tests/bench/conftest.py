@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,9 +15,14 @@ else:
 
 	from tests.bench.factories import clear_test_data
 	from tests.bench.harness import find_chromium
+	from tests.bench.hr_days import clear_hr_data, day_shift
 
 	if find_chromium() is None:
 		collect_ignore_glob = ["test_screens*"]  # tests/bench_runner.py says so loudly
+
+
+if TYPE_CHECKING:
+	from tests.bench.desk import Desk
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +56,43 @@ def site(site_connection: str) -> Iterator[str]:
 	frappe.db.rollback()
 	clear_test_data()
 	frappe.local.message_log = []
+
+
+@pytest.fixture
+def hr_data() -> Iterator[None]:
+	"""What the helpers of hr_days make is gone afterwards."""
+	yield
+	clear_hr_data()
+
+
+@pytest.fixture
+def shift(hr_data: None) -> Any:
+	"""A day of work: 08:00 to 17:00."""
+	return day_shift()
+
+
+@pytest.fixture(scope="module")
+def desk_of(site_connection: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Desk]]:
+	"""Opens the desk of a user with these roles, in a real browser."""
+	from tests.bench.desk import desks  # what it needs is installed only where there is a browser
+
+	with desks(tmp_path_factory.mktemp("screens")) as desk_of:
+		yield desk_of
+
+
+@pytest.fixture
+def seconds_shown() -> Iterator[None]:
+	"""Some builds of the desk's date picker break on a time format without seconds."""
+	before = frappe.db.get_default("time_format")
+	set_time_format("HH:mm:ss")
+	yield
+	set_time_format(before)
+
+
+def set_time_format(time_format: str) -> None:
+	frappe.db.set_default("time_format", time_format)
+	frappe.db.commit()
+	frappe.clear_cache()
 
 
 def reconnect_if_needed(site: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import frappe
+from frappe.utils.password import update_password
 from playwright.sync_api import (
 	Browser,
 	BrowserContext,
@@ -24,6 +26,8 @@ from playwright.sync_api import (
 )
 
 from tests.bench.harness import find_chromium
+from tests.bench.users import create_test_user
+from tests.bench.web import WebServer
 
 PATIENCE = 20  # seconds for anything on a busy machine
 PASSWORD = "Screens-1-only-for-tests"
@@ -182,6 +186,28 @@ class Screen:
 
 
 @contextmanager
+def desks(screenshots: Path) -> Iterator[Callable[..., Desk]]:
+	"""A function that opens the desk of a user with exactly these roles, all in one browser with one web server.
+
+	screenshots: where they go unless HIKVISION_SCREENSHOTS says another folder.
+	"""
+	folder = Path(os.environ.get("HIKVISION_SCREENSHOTS") or screenshots)
+	folder.mkdir(parents=True, exist_ok=True)
+	frappe.clear_cache()  # scripts of forms and lists are cached with their DocTypes
+	with ExitStack() as opened:
+		server = opened.enter_context(WebServer(application="tests.bench.desk_wsgi:application"))
+		chromium = opened.enter_context(browser())
+
+		def desk_of(*roles: str) -> Desk:
+			user = create_test_user(*roles)
+			update_password(user, PASSWORD)
+			frappe.db.commit()
+			return opened.enter_context(desk(chromium, f"http://{server.site}:{server.port}", user, folder))
+
+		yield desk_of
+
+
+@contextmanager
 def browser() -> Iterator[Browser]:
 	"""The machine's chromium with an empty profile, which can reach this machine alone."""
 	expect.set_options(timeout=PATIENCE * 1000)
@@ -202,10 +228,3 @@ def desk(chromium: Browser, base: str, user: str, screenshots: Path) -> Iterator
 	opened.log_in(user)
 	yield opened
 	context.close()
-
-
-def screenshot_folder(otherwise: Path) -> Path:
-	"""HIKVISION_SCREENSHOTS, or the given folder."""
-	folder = Path(os.environ.get("HIKVISION_SCREENSHOTS") or otherwise)
-	folder.mkdir(parents=True, exist_ok=True)
-	return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.bench.factories import create_test_device
 from tests.bench.hr_days import (
 	MONDAY,
 	attendance_of,
-	clear_hr_data,
 	day_shift,
 	insert_row,
 	punch,
@@ -33,16 +31,7 @@ from tests.bench.users import create_test_user
 WEEK = LateFilters(MONDAY, MONDAY + timedelta(days=6))
 TUESDAY = MONDAY + timedelta(days=1)
 
-
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-	yield
-	clear_hr_data()
-
-
-@pytest.fixture
-def shift() -> Any:
-	return day_shift()
+pytestmark = pytest.mark.usefixtures("hr_data")
 
 
 def came_late(shift: Any, employee: str | None = None, day: date = MONDAY, processed: bool = True) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.bench.factories import create_test_device
 from tests.bench.hr_days import (
 	MONDAY,
 	attendance_of,
-	clear_hr_data,
 	day_shift,
 	insert_row,
 	punch,
@@ -31,16 +29,7 @@ from tests.bench.users import create_test_user
 FROM, TO = "2026-03-02 07:00:00", "2026-03-02 18:00:00"
 TUESDAY = MONDAY + timedelta(days=1)
 
-
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-	yield
-	clear_hr_data()
-
-
-@pytest.fixture
-def shift() -> Any:
-	return day_shift()
+pytestmark = pytest.mark.usefixtures("hr_data")
 
 
 def a_punch(*rows: tuple[str, str, str], **values: Any) -> Any:

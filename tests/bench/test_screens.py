@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 import frappe
 import pytest
 from frappe.utils import now_datetime
-from frappe.utils.password import update_password
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from hikvision_frappe.attendance.drain import drain
 from hikvision_frappe.core.event import EventKind
@@ -19,7 +18,7 @@ from hikvision_frappe.ledger.listeners import forget_listener, remember_listener
 from hikvision_frappe.ledger.site import state_values
 from hikvision_frappe.listener.site import ConnectionState, DeviceReport, ListenerReport
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
-from tests.bench.desk import PASSWORD, Desk, Screen, browser, desk, screenshot_folder
+from tests.bench.desk import Desk, Screen
 from tests.bench.factories import (
 	create_test_device,
 	create_test_employee,
@@ -29,8 +28,6 @@ from tests.bench.factories import (
 )
 from tests.bench.passes import ENTRY, checkins, passes, row
 from tests.bench.processes import Terminals, register_terminal
-from tests.bench.users import create_test_user
-from tests.bench.web import WebServer
 
 MORNING, NOON, EVENING = "2026-03-02 07:00:00", "2026-03-02 11:00:00", "2026-03-02 16:00:00"
 REFUSED = 'The device refused user "admin". Enter the terminal\'s own password; 3/5 tries are left.'
@@ -38,35 +35,9 @@ LISTENER = "screens"
 
 
 @pytest.fixture(scope="module")
-def server(site_connection: str) -> Iterator[WebServer]:
-	frappe.clear_cache()  # scripts of forms and lists are cached with their DocTypes
-	with WebServer(application="tests.bench.desk_wsgi:application") as running:
-		yield running
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-	with browser() as running:
-		yield running
-
-
-@pytest.fixture(scope="module")
-def opened_desks(
-	server: WebServer, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Desk, Desk]]:
+def opened_desks(desk_of: Callable[..., Desk]) -> tuple[Desk, Desk]:
 	"""The desks of one who runs devices and attendance, and of one who may only look."""
-	folder = screenshot_folder(tmp_path_factory.mktemp("screens"))
-	base = f"http://{server.site}:{server.port}"
-	manager, user = _user("Hikvision Manager", "HR Manager", "HR User"), _user("Hikvision User")
-	with desk(chromium, base, manager, folder) as first, desk(chromium, base, user, folder) as second:
-		yield first, second
-
-
-def _user(*roles: str) -> str:
-	name = create_test_user(*roles)
-	update_password(name, PASSWORD)
-	frappe.db.commit()
-	return name
+	return desk_of("Hikvision Manager", "HR Manager", "HR User"), desk_of("Hikvision User")
 
 
 @pytest.fixture
@@ -202,21 +173,6 @@ def test_the_connection_test_tells_what_works_and_what_does_not(screen: Screen, 
 
 
 # Events
-
-
-@pytest.fixture
-def seconds_shown() -> Iterator[None]:
-	"""Some builds of the desk's date picker break on a time format without seconds."""
-	before = frappe.db.get_default("time_format")
-	set_time_format("HH:mm:ss")
-	yield
-	set_time_format(before)
-
-
-def set_time_format(time_format: str) -> None:
-	frappe.db.set_default("time_format", time_format)
-	frappe.db.commit()
-	frappe.clear_cache()
 
 
 def test_the_ledger_says_what_became_of_each_event(screen: Screen) -> None:

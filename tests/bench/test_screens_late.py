@@ -2,70 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import frappe
 import pytest
-from frappe.utils.password import update_password
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from hikvision_frappe.attendance.late_passes import reprocess
-from tests.bench.desk import PASSWORD, Desk, Screen, browser, desk, screenshot_folder
+from tests.bench.desk import Desk, Screen
 from tests.bench.factories import create_test_device, create_test_gap
 from tests.bench.hr_days import (
 	MONDAY,
 	attendance_of,
-	clear_hr_data,
 	day_shift,
 	insert_row,
 	punch,
 	run_auto_attendance,
 	worker,
 )
-from tests.bench.users import create_test_user
-from tests.bench.web import WebServer
 
 LATE = "query-report/Late Passes?from_date=2026-03-01&to_date=2026-03-31"
 
-
-@pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
-	yield
-	clear_hr_data()
+pytestmark = pytest.mark.usefixtures("hr_data")
 
 
 @pytest.fixture(scope="module")
-def server(site_connection: str) -> Iterator[WebServer]:
-	frappe.clear_cache()
-	with WebServer(application="tests.bench.desk_wsgi:application") as running:
-		yield running
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-	with browser() as running:
-		yield running
-
-
-@pytest.fixture(scope="module")
-def hr_desk(server: WebServer, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-	folder = screenshot_folder(tmp_path_factory.mktemp("screens"))
-	user = create_test_user("Hikvision Manager", "HR Manager", "HR User")
-	update_password(user, PASSWORD)
-	before = frappe.db.get_default("time_format")
-	frappe.db.set_default("time_format", "HH:mm:ss")  # some date pickers break without seconds
-	frappe.db.commit()
-	frappe.clear_cache()
-	with desk(chromium, f"http://{server.site}:{server.port}", user, folder) as opened:
-		yield opened
-	frappe.db.set_default("time_format", before)
-	frappe.db.commit()
-	frappe.clear_cache()
+def hr_desk(desk_of: Callable[..., Desk]) -> Desk:
+	return desk_of("Hikvision Manager", "HR Manager", "HR User")
 
 
 @pytest.fixture
-def screen(hr_desk: Desk) -> Iterator[Screen]:
+def screen(hr_desk: Desk, seconds_shown: None) -> Iterator[Screen]:
 	with hr_desk.screen() as opened:
 		yield opened
 
