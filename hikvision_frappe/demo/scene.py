@@ -108,7 +108,7 @@ async def open_scene(rate: float) -> AsyncIterator[Scene]:
 
 
 def _streaming(key: str, title: str, device: SimulatedDevice) -> Terminal:
-	return Terminal(device, DeviceConfig(key, title, "1", IngestMode.STREAM, _address(device)))
+	return Terminal(device, DeviceConfig(key, title, "1", IngestMode.STREAM, address_of(device)))
 
 
 def _pushing(key: str, title: str, device: SimulatedDevice) -> Terminal:
@@ -118,7 +118,7 @@ def _pushing(key: str, title: str, device: SimulatedDevice) -> Terminal:
 		title,
 		"1",
 		IngestMode.PUSH,
-		_address(device),
+		address_of(device),
 		push_key=secrets.token_hex(6),
 		push_secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
 		networks=("127.0.0.0/8",),
@@ -126,7 +126,7 @@ def _pushing(key: str, title: str, device: SimulatedDevice) -> Terminal:
 	return Terminal(device, config, secret)
 
 
-def _address(device: SimulatedDevice) -> DeviceAddress:
+def address_of(device: SimulatedDevice) -> DeviceAddress:
 	"""How to reach it; the offset of one that writes the factory's is not trusted."""
 	wording = device.profile.wording
 	return DeviceAddress(

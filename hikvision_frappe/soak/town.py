@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hikvision_frappe.demo.scene import address_of
 from hikvision_frappe.isapi.address import DeviceAddress
 from hikvision_frappe.listener.site import DeviceConfig, IngestMode
-from hikvision_frappe.simulator.clock import OffsetForm
 from hikvision_frappe.simulator.device import SimulatedDevice
 from hikvision_frappe.simulator.digest import LockOut
 from hikvision_frappe.simulator.profile import PROFILES, Heartbeat, Profile
@@ -132,20 +132,12 @@ def make_device(number: int, kind: Kind, seed: int) -> SimulatedDevice:
 def enter(number: int, kind: Kind, device: SimulatedDevice, ports: Sequence[int]) -> Citizen:
 	"""Enter a running device at the site, and the listener's address at the device."""
 	key, secret = f"d{number:04d}", f"secret-of-{number}"
-	wording = device.profile.wording
 	config = DeviceConfig(
 		key,
 		f"{kind.name} {number}",
 		"1",
 		kind.mode,
-		DeviceAddress(
-			device.host,
-			device.port,
-			device.user,
-			device.password,
-			zone=wording.zone,
-			trust_offset=wording.offset is not OffsetForm.FACTORY,
-		),
+		address_of(device),
 		push_key=f"key{number}" if kind.mode is IngestMode.PUSH else "",
 		push_secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
 		networks=NETWORKS,
