@@ -13,6 +13,7 @@ if "HIKVISION_TEST_SITE" not in os.environ:
 else:
 	import frappe
 
+	from tests.bench.completeness import Listener, listening
 	from tests.bench.factories import clear_test_data
 	from tests.bench.harness import find_chromium
 	from tests.bench.hr_days import clear_hr_data, day_shift
@@ -56,6 +57,13 @@ def site(site_connection: str) -> Iterator[str]:
 	frappe.db.rollback()
 	clear_test_data()
 	frappe.local.message_log = []
+
+
+@pytest.fixture
+def listener(site: str) -> Iterator[Listener]:
+	"""A listener that reports to the site, and reads histories for it."""
+	with listening(site) as listener:
+		yield listener
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -22,7 +21,6 @@ from tests.bench.completeness import (
 	fetches,
 	gap,
 	gaps,
-	listening,
 	look,
 )
 from tests.bench.factories import create_test_device, make_event
@@ -31,12 +29,6 @@ from tests.bench.factories import create_test_device, make_event
 @pytest.fixture(autouse=True)
 def clock() -> None:
 	begin_now()
-
-
-@pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
 
 
 def with_jump(**values: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -27,7 +26,6 @@ from tests.bench.completeness import (
 	fetches,
 	gap,
 	gaps,
-	listening,
 	look,
 	notices,
 	of_device,
@@ -48,12 +46,6 @@ def clock() -> None:
 @pytest.fixture
 def device() -> str:
 	return create_test_device("Gate", history=0).name
-
-
-@pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
 
 
 def settle(device: str, state: str = "Not Counted", **filters: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -38,12 +37,6 @@ def clock() -> None:
 @pytest.fixture
 def device() -> str:
 	return create_test_device(history=0).name
-
-
-@pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
 
 
 def live(device: str, number: int, moment: Any) -> Any:

@@ -40,12 +40,6 @@ def device() -> str:
 
 
 @pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
-
-
-@pytest.fixture
 def other(site: str) -> Iterator[Listener]:
 	with listening(site, "another") as listener:
 		yield listener
