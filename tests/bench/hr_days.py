@@ -31,6 +31,22 @@ def day_shift(name: str = "", **values: Any) -> Any:
 	return create_test_shift(name, **values)
 
 
+def take_off(shift: Any, day: date) -> None:
+	"""Let a day be a holiday of the shift. Committed."""
+	holidays = frappe.get_doc(
+		{
+			"doctype": "Holiday List",
+			"holiday_list_name": "HIK-TEST-Holidays",
+			"from_date": "2026-01-01",
+			"to_date": "2026-12-31",
+			"holidays": [{"holiday_date": day, "description": "Day off"}],
+		}
+	).insert()
+	frappe.db.set_value("Shift Type", shift.name, "holiday_list", holidays.name)
+	frappe.db.commit()
+	frappe.clear_document_cache("Shift Type", shift.name)
+
+
 def worker(shift: Any, **values: Any) -> str:
 	"""An employee whose default shift it is. Committed."""
 	return create_test_employee(**{"default_shift": shift.name, "company": COMPANY, **values})

@@ -23,6 +23,7 @@ from tests.bench.hr_days import (
 	insert_row,
 	punch,
 	run_auto_attendance,
+	take_off,
 	worker,
 )
 from tests.bench.passes import passes
@@ -367,18 +368,7 @@ def test_an_attendance_made_by_hand_stays(shift: Any) -> None:
 
 def test_a_holiday_has_no_attendance_to_make(shift: Any) -> None:
 	employee = came_late(shift)
-	holidays = frappe.get_doc(
-		{
-			"doctype": "Holiday List",
-			"holiday_list_name": "HIK-TEST-Holidays",
-			"from_date": "2026-01-01",
-			"to_date": "2026-12-31",
-			"holidays": [{"holiday_date": MONDAY, "description": "Day off"}],
-		}
-	).insert()
-	frappe.db.set_value("Shift Type", shift.name, "holiday_list", holidays.name)
-	frappe.db.commit()
-	frappe.clear_document_cache("Shift Type", shift.name)
+	take_off(shift, MONDAY)
 	assert "holiday" in refused(attendance_of(employee).name)
 
 

@@ -21,6 +21,7 @@ from tests.bench.hr_days import (
 	insert_row,
 	punch,
 	run_auto_attendance,
+	take_off,
 	worker,
 )
 from tests.bench.passes import checkins, passes, row, set_setting
@@ -414,18 +415,7 @@ def test_half_a_day_of_leave_leaves_the_other_half(shift: Any) -> None:
 
 def test_a_holiday_has_nobody_to_pass(shift: Any) -> None:
 	worker(shift)
-	holidays = frappe.get_doc(
-		{
-			"doctype": "Holiday List",
-			"holiday_list_name": "HIK-TEST-Holidays",
-			"from_date": "2026-01-01",
-			"to_date": "2026-12-31",
-			"holidays": [{"holiday_date": MONDAY, "description": "Day off"}],
-		}
-	).insert()
-	frappe.db.set_value("Shift Type", shift.name, "holiday_list", holidays.name)
-	frappe.db.commit()
-	frappe.clear_document_cache("Shift Type", shift.name)
+	take_off(shift, MONDAY)
 	assert not proposed(shift=shift.name)
 
 
