@@ -54,12 +54,13 @@ def listen(
 
 @hikvision.command("drain")
 @click.option("--once", is_flag=True, help="Work off what waits and end")
+@click.option("--until-input-ends", is_flag=True, hidden=True)
 @pass_context
-def drain(context: frappe._dict, once: bool) -> None:
+def drain(context: frappe._dict, once: bool, until_input_ends: bool) -> None:
 	"""Turn waiting ledger rows into Employee Checkins, now and as they come, until SIGTERM."""
 	from hikvision_frappe.attendance.loop import run_drain
 
-	run_drain(get_site(context), once=once)
+	run_drain(get_site(context), once=once, until_input_ends=until_input_ends)
 
 
 @hikvision.command("simulate")

@@ -6,7 +6,9 @@ Between two slices the keeper looks after gaps and watermarks, which follow what
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -30,8 +32,12 @@ PAUSES = (1.0, 30.0)  # after a failure: doubling, from and to
 JOB_SECONDS = 240.0  # of the 300 that a job in the default queue has
 
 
-def run_drain(site: str, once: bool = False) -> None:
-	"""``bench hikvision drain``: work off the ledger of a site; ``once`` ends when nothing waits any more."""
+def run_drain(site: str, once: bool = False, until_input_ends: bool = False) -> None:
+	"""``bench hikvision drain``: work off the ledger of a site; ``once`` ends when nothing waits any more.
+
+	until_input_ends: stop, too, when the standard input ends, which a listener holds open as long as it lives: one that
+	was killed starts another drain with its successor, and this one would stay for ever.
+	"""
 	logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 	if once:
 		_run_once(site)
@@ -39,6 +45,8 @@ def run_drain(site: str, once: bool = False) -> None:
 	stop = threading.Event()
 	for number in (signal.SIGTERM, signal.SIGINT):
 		signal.signal(number, _setter(stop))
+	if until_input_ends:
+		threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
 	run_drain_loop(site, stop)
 
 
@@ -47,6 +55,12 @@ def _setter(stop: threading.Event):
 		stop.set()
 
 	return handle
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+	while os.read(sys.stdin.fileno(), 1024):
+		pass
+	stop.set()
 
 
 def _run_once(site: str) -> None:

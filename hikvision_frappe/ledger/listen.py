@@ -77,8 +77,12 @@ async def _run(site: str, settings: ListenerSettings, *, with_drain: bool) -> No
 
 
 def drain_command(site: str) -> list[str]:
-	"""The command line of the drain, by the same interpreter and bench as this process."""
-	return [sys.executable, "-m", "frappe.utils.bench_helper", "frappe", "--site", site, "hikvision", "drain"]
+	"""The command line of the drain, by the same interpreter and bench as this process.
+
+	Its standard input is a pipe of ours, which ends when this process does, however that comes about.
+	"""
+	bench = [sys.executable, "-m", "frappe.utils.bench_helper", "frappe", "--site", site]
+	return [*bench, "hikvision", "drain", "--until-input-ends"]
 
 
 async def keep_running(command: Sequence[str], stop: asyncio.Event) -> None:
@@ -88,7 +92,9 @@ async def keep_running(command: Sequence[str], stop: asyncio.Event) -> None:
 	while not stop.is_set():
 		started = loop.time()
 		try:
-			process = await asyncio.create_subprocess_exec(*command, cwd=os.getcwd())
+			process = await asyncio.create_subprocess_exec(
+				*command, cwd=os.getcwd(), stdin=asyncio.subprocess.PIPE
+			)
 		except OSError as error:  # no memory or no process left just now
 			how = f"could not be started ({type(error).__name__})"
 		else:

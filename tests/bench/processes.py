@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import frappe
+import psutil
 
 from hikvision_frappe.simulator import SimulatedDevice
 
@@ -156,6 +157,14 @@ class ListenerProcess:
 		assert self._process
 		os.killpg(self._process.pid, signal.SIGKILL)
 		self._process.wait(10)
+
+	def kill_alone(self) -> list[int]:
+		"""SIGKILL to the listener alone, as the kernel does it when memory runs out; returns its children."""
+		assert self._process
+		children = [child.pid for child in psutil.Process(self._process.pid).children()]
+		self._process.kill()
+		self._process.wait(10)
+		return children
 
 	def status(self) -> dict[str, Any]:
 		url = f"http://127.0.0.1:{self.status_port}/status.json"

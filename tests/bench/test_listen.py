@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import frappe
+import psutil
 import pytest
 
 from hikvision_frappe.ledger import listen
@@ -143,6 +144,18 @@ def test_sigterm_ends_listener_and_drain_and_gives_the_devices_back(
 	frappe.db.rollback()
 	assert not frappe.db.get_value("Hikvision Device", device.name, "leased_by")
 	assert terminals.devices[0].open_streams == 0
+
+
+def test_a_listener_that_is_killed_leaves_no_drain_behind(
+	terminals: Terminals, listener: ListenerProcess
+) -> None:
+	device = register_terminal(terminals.devices[0])
+	wait_until(lambda: connection_state(device) == "Connected", what="the stream")
+	wait_until(lambda: "draining" in listener.log_text(), what="the drain")
+
+	(drain,) = listener.kill_alone()
+
+	wait_until(lambda: not psutil.pid_exists(drain), 20, "the end of the drain")
 
 
 def test_a_wrong_password_stops_at_once_and_saving_the_right_one_goes_on(
