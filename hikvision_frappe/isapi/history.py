@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
-from hikvision_frappe.core.event import EventKind, as_utc
+from hikvision_frappe.core.event import EventKind, TimeQuality, as_utc
 from hikvision_frappe.isapi.answers import Storage, read_storage
 from hikvision_frappe.isapi.client import DeviceClient
 from hikvision_frappe.isapi.codes import minors_of
@@ -56,7 +56,8 @@ from hikvision_frappe.isapi.history_windows import (
 	stretches,
 	texts_for,
 )
-from hikvision_frappe.isapi.parsing import ParseContext
+from hikvision_frappe.isapi.parsing import ParseContext, read_event
+from hikvision_frappe.isapi.times import zone_named
 
 __all__ = [
 	"Finding",
@@ -119,7 +120,7 @@ class HistoryReader:
 		except _TELLS_NOTHING:
 			return Storage()
 
-	async def read(self, wanted: Range, *, has_recorded: bool = False) -> AsyncIterator[HistoryPage]:
+	async def read(self, wanted: Range, *, recorded: datetime | None = None) -> AsyncIterator[HistoryPage]:
 		"""Everything in the range, page by page; then ``finding`` says whether it is proven to be all.
 
 		A range of time ends a second before the device's present, if it would go beyond: the last page's
@@ -127,7 +128,8 @@ class HistoryReader:
 		with a time within the range; or all from the first on without a hole, and their total agrees. If not, the
 		range of time is read as well (other numbers too), and the proof is that of the time. For a range of time the
 		device must also hold something older, or everything that it ever recorded: logs lose their oldest records.
-		has_recorded: it is known to have made records, so that an empty log proves nothing.
+		recorded: the instant, UTC by the device's clock, of a record that it is known to have made. A log that is empty,
+		or begins later, has lost that one and nobody knows how many besides, though it was never full or counts from 1.
 
 		Events are given once each, though windows may be read again; rows counts what the device gave for the proof.
 		"""
@@ -138,7 +140,7 @@ class HistoryReader:
 		window = self._window(wanted)
 		progress = Progress(Limit((self._limits or Limits()).positions), window.until)
 		try:
-			async for page in self._read_range(wanted, window, progress, has_recorded):
+			async for page in self._read_range(wanted, window, progress, recorded):
 				yield page
 		except TooMuch:
 			progress.give_up()
@@ -216,11 +218,14 @@ class HistoryReader:
 
 	# How far back the device's log goes
 
-	async def _doubt_of_beginning(self, window: Window, limit: Limit, has_recorded: bool) -> Unproven | None:
+	async def _doubt_of_beginning(
+		self, window: Window, limit: Limit, recorded: datetime | None
+	) -> Unproven | None:
 		"""Why a record of the window may have been lost to newer ones, to a timer, or with the whole log.
 
-		None when the log still holds an older one, or its very first one; where rows have no numbers, or there are
-		none, when it was never full and nothing is deleted by timer.
+		None when the log still holds one from before the window. Else it must reach back to the record that is known,
+		and hold its very first one; where rows have no numbers, or there are none, it must never have been full and
+		delete nothing by timer.
 		"""
 		for span in OLDER_SPANS:
 			since = max(window.since - span, EARLIEST)
@@ -228,14 +233,32 @@ class HistoryReader:
 				return None
 		oldest, total = await self._first_rows(Window(EARLIEST, ALL_TIME.until))
 		if not oldest:
-			is_emptied = has_recorded or (await self.storage()).deletes_by_timer
+			is_emptied = recorded is not None or (await self.storage()).deletes_by_timer
 			return Unproven.EMPTIED if is_emptied else None
+		if recorded is not None and not await self._reaches_back_to(recorded):
+			return Unproven.BEGINS_LATER
 		numbers = [serial_of(row) for row in oldest]
 		if 1 in numbers:
 			return None
 		was_never_full = limit.rows is not None and total < limit.rows
 		is_whole = was_never_full and not any(numbers) and not (await self.storage()).deletes_by_timer
 		return None if is_whole else Unproven.BEGINS_LATER
+
+	async def _reaches_back_to(self, recorded: datetime) -> bool:
+		"""Whether the log holds a record that is surely of this second or an earlier one; of any kind."""
+		until = max(as_utc(recorded).replace(microsecond=0), EARLIEST)
+		rows, _ = await self._first_rows(Window(EARLIEST, until))
+		return any(self._latest_instant(row) < until + SECOND for row in rows)
+
+	def _latest_instant(self, row: Tree) -> datetime:
+		"""The instant of a row; the later one where its wall time has two, the end of all time where it tells none."""
+		event = read_event(row, self._context, datetime.now(timezone.utc)) if isinstance(row, dict) else None
+		if event is None or event.time_quality is TimeQuality.IMPLAUSIBLE:
+			return ALL_TIME.until
+		if event.time_quality is TimeQuality.EXACT:
+			return event.occurred_at
+		wall_time = event.occurred_at.astimezone(zone_named(self._context.zone))
+		return wall_time.replace(fold=1).astimezone(timezone.utc)
 
 	async def _first_rows(self, window: Window) -> tuple[list[Tree], int]:
 		"""The first rows of each kind in a window, asked for in any of the ways; and how many there are."""
@@ -258,7 +281,7 @@ class HistoryReader:
 	# Reading
 
 	async def _read_range(
-		self, wanted: Range, window: Window, progress: Progress, has_recorded: bool
+		self, wanted: Range, window: Window, progress: Progress, recorded: datetime | None
 	) -> AsyncIterator[HistoryPage]:
 		if wanted.first_serial is not None and self._codes == (ANYTHING,):
 			numbers = Numbers(wanted.first_serial, wanted.last_serial)
@@ -275,7 +298,7 @@ class HistoryReader:
 				async for page in self._read_repeated_hour(stretch, progress):
 					yield page
 		if self._all_codes and not progress.doubts:
-			doubt = await self._doubt_of_beginning(window, progress.limit, has_recorded)
+			doubt = await self._doubt_of_beginning(window, progress.limit, recorded)
 			progress.doubts += [doubt] if doubt else []
 
 	async def _read_window(

@@ -25,10 +25,10 @@ from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
 from hikvision_frappe.core.gaps import Break, Cause, Gap, HistoryAnswer
-from hikvision_frappe.core.identity import SerialEpoch
 from hikvision_frappe.core.watermark import proven_further
-from hikvision_frappe.ledger import epochs, gaps
+from hikvision_frappe.ledger import gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
+from hikvision_frappe.ledger.recorded import Stretch, known_records
 from hikvision_frappe.ledger.signal import wake_keeper
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.history import HistorySettings, read_due_histories
@@ -264,11 +264,10 @@ def lend(listener: str, lease_seconds: float) -> list[HistoryTask]:
 	_take(renewed, listener, now, lease_seconds, again=True)
 	_take(begun, listener, now, lease_seconds, again=False)
 	taken = set(_held(listener, [*renewed, *begun]))
-	known = epochs.read(row.device for row in chosen) if taken else {}
-	clocks = gaps.clocks({row.gap for row in chosen if row.gap}) if taken else {}
-	return [
-		_task(row, known.get(row.device, ()), clocks.get(row.gap, 0.0)) for row in chosen if row.name in taken
-	]
+	lent = [row for row in chosen if row.name in taken]
+	clocks = gaps.clocks({row.gap for row in lent if row.gap})
+	recorded = known_records([_stretch(row, clocks.get(row.gap, 0.0)) for row in lent])
+	return [_task(row, recorded.get(row.name), clocks.get(row.gap, 0.0)) for row in lent]
 
 
 def _due(listener: str, now: datetime, limit: int = 5_000) -> list[Any]:
@@ -293,6 +292,7 @@ def _due(listener: str, now: datetime, limit: int = 5_000) -> list[Any]:
 			fetch.gap,
 			fetch.leased_by,
 			fetch.leased_until,
+			device.clock_offset,
 		)
 		.where((device.enabled == 1) & (device.leased_by == listener) & (device.leased_until >= now))
 		.where(is_due)
@@ -358,7 +358,11 @@ def _held(listener: str, names: list[str]) -> list[str]:
 	)
 
 
-def _task(row: Any, known: Sequence[SerialEpoch], clock_offset: float) -> HistoryTask:
+def _stretch(row: Any, clock_offset: float) -> Stretch:
+	return Stretch(row.name, row.device, aware(row.since_utc), row.clock_offset or 0.0, clock_offset)
+
+
+def _task(row: Any, recorded: datetime | None, clock_offset: float) -> HistoryTask:
 	return HistoryTask(
 		name=row.name,
 		device=row.device,
@@ -367,7 +371,7 @@ def _task(row: Any, known: Sequence[SerialEpoch], clock_offset: float) -> Histor
 		first_serial=row.first_serial or None,
 		last_serial=row.last_serial or None,
 		resume_from=aware(row.read_until_utc),
-		has_recorded=any(epoch.highest or epoch.unnumbered for epoch in known),
+		recorded=recorded,
 		clock_offset=clock_offset,
 	)
 

@@ -536,7 +536,7 @@ class Reading:
 	async def _read_piece(self, reader: HistoryReader, piece: _Piece) -> None:
 		pages = cast(
 			"AsyncGenerator[HistoryPage, None]",
-			reader.read(piece.wanted, has_recorded=self.task.has_recorded),
+			reader.read(piece.wanted, recorded=self.task.recorded),
 		)
 		read_until: datetime | None = None
 		async with aclosing(pages):

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from hikvision_frappe.core.gaps import Gap, HistoryAnswer
+from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.site import DeviceConfig, HistoryReport, HistoryState, HistoryTask
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS fetch (
 );
 CREATE INDEX IF NOT EXISTS fetch_device ON fetch (device, state);
 CREATE INDEX IF NOT EXISTS fetch_gap ON fetch (gap);
+CREATE INDEX IF NOT EXISTS gap_lost ON gap (device, until) WHERE state IN ('Unrecoverable', 'Accepted');
 """
 FETCH_COLUMNS = """id, device, purpose, gap, state, since, until, first_serial, last_serial, rows, new_rows, total,
 	read_until, numbered, reason, attempts"""
@@ -52,8 +54,8 @@ ENDED = (HistoryState.PROVEN, HistoryState.UNPROVEN, HistoryState.FAILED, Histor
 SELECT_DUE = """
 	SELECT fetch.id, fetch.device, fetch.since, fetch.until, fetch.first_serial, fetch.last_serial,
 		fetch.read_until, fetch.leased_by,
-		EXISTS (SELECT 1 FROM epoch WHERE epoch.device = fetch.device AND (highest > 0 OR unnumbered)),
-		COALESCE((SELECT clock_offset FROM gap WHERE gap.id = fetch.gap), 0)
+		COALESCE((SELECT clock_offset FROM gap WHERE gap.id = fetch.gap), 0),
+		COALESCE((SELECT clock_offset FROM coverage WHERE coverage.device = fetch.device), 0)
 	FROM fetch JOIN lease ON lease.device = fetch.device AND lease.listener = :listener AND lease.until >= :now
 	WHERE (fetch.state IN ('Queued', 'Running') OR (fetch.state = 'Failed' AND fetch.next_attempt_at <= :now))
 	AND NOT EXISTS (
@@ -61,6 +63,20 @@ SELECT_DUE = """
 		AND held.leased_by <> :listener AND held.leased_until >= :now
 	)
 	ORDER BY (fetch.state = 'Running' AND fetch.leased_by = :listener) DESC, fetch.id"""
+SELECT_LATEST_LOSS = """
+	SELECT until, clock_offset FROM gap
+	WHERE device = ? AND state IN ('Unrecoverable', 'Accepted') AND since < ?
+	ORDER BY until DESC LIMIT 1"""
+IS_WITNESS = "device = :device AND occurred_second > :after AND major = :major AND plausible = 1"
+# The newest record from before a stretch, else the oldest; a few rows of the index at most are passed over.
+SELECT_RECORDED = f"""
+	SELECT COALESCE((
+		SELECT occurred_second FROM event INDEXED BY event_second
+		WHERE {IS_WITNESS} AND occurred_second < :before ORDER BY occurred_second DESC LIMIT 1
+	), (
+		SELECT occurred_second FROM event INDEXED BY event_second
+		WHERE {IS_WITNESS} ORDER BY occurred_second LIMIT 1
+	))"""  # noqa: S608 ours
 
 
 class Purpose(str, Enum):
@@ -196,7 +212,7 @@ def lend(
 	"""One due reading per device leased to the listener; the one that it reads already comes first."""
 	tasks: dict[str, HistoryTask] = {}
 	values = {"listener": listener, "now": now.timestamp()}
-	for name, device, since, until, first, last, read_until, leased_by, *known in connection.execute(
+	for name, device, since, until, first, last, read_until, leased_by, *clocks in connection.execute(
 		SELECT_DUE, values
 	).fetchall():
 		if device in tasks:
@@ -211,10 +227,22 @@ def lend(
 			first,
 			last,
 			resume_from,
-			bool(known[0]),
-			known[1],
+			_recorded(connection, device, _moment(since), clocks),
+			clocks[0],
 		)
 	return list(tasks.values())
+
+
+def _recorded(
+	connection: sqlite3.Connection, device: str, since: datetime, clocks: Sequence[float]
+) -> datetime | None:
+	"""See ``HistoryTask.recorded``. clocks: our clock minus the device's, as far as it is known."""
+	lost = connection.execute(SELECT_LATEST_LOSS, (device, since.timestamp())).fetchone()
+	after = surely_after(_moment(lost[0]), lost[1], clocks[-1]).timestamp() if lost else 0.0
+	before = surely_before(since, *clocks).timestamp()
+	values = {"device": device, "after": after, "before": int(before), "major": ACCESS}
+	(second,) = connection.execute(SELECT_RECORDED, values).fetchone()
+	return None if second is None else _moment(second)
 
 
 def _lease(

@@ -129,9 +129,14 @@ class HistoryTask:
 
 	since, until: UTC by our clock; the reader converts to the device's clock and widens. first_serial, last_serial:
 	inclusive; last_serial None means everything from first_serial on. resume_from: an earlier attempt has read and
-	delivered everything before this instant. has_recorded: the site has records of this device, so that an empty
-	history proves nothing. clock_offset: our clock minus the device's when the records were made, in seconds, as far
-	as the site knows.
+	delivered everything before this instant. clock_offset: our clock minus the device's when the records were made, in
+	seconds, as far as the site knows.
+
+	recorded: the instant, UTC by the device's own clock, of a record that the site has and that the device's log must
+	still hold (that one or an older one), if it has lost nothing: the newest from before the stretch, else the oldest
+	in or after it. Only records of access (major 5) with a plausible time count, and none from before the end of a gap
+	which began before the stretch and which nobody can fill any more. None where there is no such record: then a log
+	that looks whole is taken for it. See ``core.recorded``.
 	"""
 
 	name: str
@@ -141,7 +146,7 @@ class HistoryTask:
 	first_serial: int | None = None
 	last_serial: int | None = None
 	resume_from: datetime | None = None
-	has_recorded: bool = False
+	recorded: datetime | None = None
 	clock_offset: float = 0.0
 
 

@@ -187,7 +187,7 @@ def test_a_gap_remembers_the_clock_by_which_its_records_were_written(device: str
 	look()
 	listener.devices(listener.name, 30.0)
 	(task,) = listener.history_tasks(listener.name, 30.0)
-	assert (task.clock_offset, task.has_recorded) == (3600.0, False)
+	assert (task.clock_offset, task.recorded) == (3600.0, None)
 
 
 def test_a_record_proves_nothing_by_a_clock_that_was_put_right_meanwhile(

@@ -79,10 +79,10 @@ class Read:
 		return self.finding.reason
 
 
-async def read(reader, since=AT, until=AT + timedelta(hours=1), first=None, last=None, has_recorded=False):
+async def read(reader, since=AT, until=AT + timedelta(hours=1), first=None, last=None, recorded=None):
 	await reader.prepare()
 	wanted = Range(since, until, first, last)
-	pages = [page async for page in reader.read(wanted, has_recorded=has_recorded)]
+	pages = [page async for page in reader.read(wanted, recorded=recorded)]
 	await reader._client.close()
 	return Read(reader, pages)
 
@@ -388,11 +388,91 @@ async def test_a_log_without_numbers_that_was_never_full_is_whole_unless_a_timer
 async def test_an_empty_log_of_a_device_that_has_made_records_proves_nothing(key):
 	"""It was cleared, or it is no log of what the device tells."""
 	async with SimulatedDevice(profile(key)) as device:
-		assert (await read(reader_of(device), has_recorded=False)).finding.proven
-		found = await read(reader_of(device), has_recorded=True)
+		assert (await read(reader_of(device))).finding.proven
+		found = await read(reader_of(device), recorded=AT - 9 * HOUR)
 		assert (found.finding.proven, found.reason) == (False, Unproven.EMPTIED.value)
-		fill(device, [0])
-		assert (await read(reader_of(device), has_recorded=True)).finding.proven
+
+
+LATER_LOGS = {
+	"numbers from 1": profile("k1a340"),
+	"no numbers": profile("kv6124"),
+	"the newest row first": profile("kv6124", newest_first=True, page=3),
+	"no major for all": profile("k1t341am-old"),
+	"wall times": profile("kv6124", windows=WindowOffset.IGNORED),
+}
+
+
+@pytest.mark.parametrize("kind", LATER_LOGS.values(), ids=LATER_LOGS)
+async def test_a_log_that_was_wiped_since_a_known_record_is_not_whole(kind):
+	"""It was never full, and its first record is there: of those from before the wipe nobody can tell how many."""
+	async with SimulatedDevice(kind) as device:
+		fill(device, [-600, 5, 6])
+		assert (await read(reader_of(device), recorded=AT - timedelta(seconds=600))).finding.proven
+		device.reset_serial()
+		fill(device, range(10, 20))
+		found = await read(reader_of(device), recorded=AT - timedelta(seconds=600))
+		assert (len(found.events), found.reason) == (10, Unproven.BEGINS_LATER.value)
+		assert (await read(reader_of(device))).finding.proven
+
+
+@pytest.mark.parametrize("kind", LATER_LOGS.values(), ids=LATER_LOGS)
+async def test_a_log_that_reaches_back_to_a_known_record_is_whole(kind):
+	"""To its second, whatever fraction of it is told, or further."""
+	async with SimulatedDevice(kind) as device:
+		fill(device, range(0, 20, 2))
+		for moment in (0, 0.9, 4, 9):
+			found = await read(reader_of(device), recorded=AT + timedelta(seconds=moment))
+			assert (len(found.events), found.reason) == (10, "")
+		found = await read(reader_of(device), recorded=AT - timedelta(seconds=0.1))
+		assert found.reason == Unproven.BEGINS_LATER.value
+
+
+async def test_a_log_that_was_wiped_before_the_range_proves_the_range():
+	async with SimulatedDevice(PROFILES["kv6124"]) as device:
+		fill(device, [-20, *range(10)])
+		assert (await read(reader_of(device), recorded=AT - HOUR)).finding.proven
+
+
+async def test_a_count_that_begins_anew_without_a_wipe_casts_no_doubt():
+	async with SimulatedDevice(PROFILES["k1a340"]) as device:
+		device.set_serial(99_998)
+		fill(device, range(5))
+		found = await read(reader_of(device), recorded=AT)
+		assert (found.serials, found.reason) == ([99_999, 100_000, 1, 2, 3], "")
+
+
+async def test_records_of_any_kind_tell_how_far_back_a_log_goes():
+	async with SimulatedDevice(PROFILES["k1t341am-old"]) as device:
+		device.make_event(2, 1024, at=AT)
+		fill(device, [60])
+		assert (await read(reader_of(device), recorded=AT + timedelta(seconds=30))).finding.proven
+
+
+async def test_rows_that_cannot_be_read_do_not_show_that_nothing_was_wiped():
+	async with SimulatedDevice(PROFILES["k1a340"]) as device:
+		fill(device, range(5))
+		reader = reader_of(device)
+		await reader.prepare()
+		reaches, device.faults.broken_rows = reader._reaches_back_to(AT + timedelta(seconds=2)), 3
+		assert not await reaches
+		assert await reader._reaches_back_to(AT + timedelta(seconds=2))
+		await reader._client.close()
+
+
+@pytest.mark.parametrize("windows", [WindowOffset.HONOURED, WindowOffset.IGNORED])
+async def test_a_wipe_between_the_passes_of_the_repeated_hour_is_no_proof(windows):
+	"""A record of the second pass shows an earlier wall time than one of the first."""
+	first, second = repeated_hour("Europe/Athens", 2025)
+	minutes = timedelta(minutes=1)
+	async with SimulatedDevice(profile("kv6124", windows=windows)) as device:
+		device.make_pass("1", at=first)
+		device.reset_serial()
+		device.make_pass("1", at=second - 20 * minutes)
+		found = await read(reader_of(device), first - 20 * minutes, second + HOUR, recorded=first)
+		assert found.reason == Unproven.BEGINS_LATER.value
+		device.make_pass("1", at=first - 40 * minutes)
+		found = await read(reader_of(device), first - HOUR, second + HOUR, recorded=first)
+		assert found.finding.proven
 
 
 async def test_an_empty_log_that_a_timer_empties_proves_nothing():
