@@ -39,6 +39,10 @@ class Kind:
 	capacity: int = 100_000
 	history_seconds: float = 0.0
 
+	@property
+	def tells_numbers(self) -> bool:
+		return self.mode is not IngestMode.HISTORY or self.numbered_history
+
 	def __str__(self) -> str:
 		return self.name
 
@@ -121,8 +125,11 @@ class Door:
 	def stored(self) -> list[Truth]:
 		return self.log[self.start :]
 
-	def forget_all(self, first_serial: int) -> None:
+	def clear(self) -> None:
 		self.cleared_at = self.pushed_until = len(self.log)
+
+	def forget_all(self, first_serial: int) -> None:
+		self.clear()
 		self.run += 1
 		self.last_serial = first_serial
 
@@ -130,13 +137,38 @@ class Door:
 		self.pushed_until = max(self.pushed_until, self.start)
 		return self.log[self.pushed_until] if self.pushed_until < len(self.log) else None
 
+	def doubts(self, task: HistoryTask) -> bool:
+		"""Whether the reader could not prove what is found: ``HistoryReader._doubt_of_beginning``, in short."""
+		stored = self.stored()
+		if task.first_serial is not None and self.kind.numbered_history and task.last_serial is not None:
+			wanted = {*range(task.first_serial, task.last_serial + 1)}
+			if wanted <= {each.serial_no for each in stored}:
+				return False
+		since = task.since + min(self.clocks_of(task)) - WIDEN
+		if any(each.occurred_at < since for each in stored):
+			return False
+		oldest = min((each.occurred_at.replace(microsecond=0) for each in stored), default=None)
+		if task.recorded is not None and (oldest is None or oldest > task.recorded):
+			return True
+		if oldest is None or (self.kind.numbered_history and any(each.serial_no == 1 for each in stored)):
+			return False
+		return self.kind.numbered_history or len(stored) >= self.kind.capacity
+
 	def found(self, task: HistoryTask) -> list[Truth]:
 		"""What its history tells of a task, by its numbers where it has them, else by its time."""
 		if task.first_serial is not None and self.kind.numbered_history:
 			last = task.last_serial or SERIAL_LIMIT
 			return [each for each in self.stored() if task.first_serial <= each.serial_no <= last]
-		since, until = task.since + self.skew - WIDEN, task.until + self.skew + WIDEN
-		return [each for each in self.stored() if since <= each.occurred_at <= until]
+		windows = [(task.since + clock - WIDEN, task.until + clock + WIDEN) for clock in self.clocks_of(task)]
+		return [
+			each
+			for each in self.stored()
+			if any(since <= each.occurred_at <= until for since, until in windows)
+		]
+
+	def clocks_of(self, task: HistoryTask) -> set[timedelta]:
+		"""How far ahead of ours its clock may have been then: a reader looks there as well."""
+		return {self.skew, timedelta(seconds=-task.clock_offset), timedelta()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +300,7 @@ class Reading:
 
 	task: HistoryTask
 	events: list[AccessEvent]
+	proven: bool
 	delivered: int = 0
 	new: int = 0
 
@@ -277,7 +310,8 @@ def begin_reading(door: Door, task: HistoryTask, now: datetime) -> Reading:
 	rows = [row(record, door.kind.numbered_history) for record in door.found(task)]
 	rows.sort(key=lambda each: str(each["time"]))
 	events = [event for each in rows if (event := read_event(each, context, now)) is not None]
-	return Reading(task, [event for event in with_ordinals(events) if isinstance(event, AccessEvent)])
+	events = [event for event in with_ordinals(events) if isinstance(event, AccessEvent)]
+	return Reading(task, events, not door.doubts(task))
 
 
 def config_of(kind: Kind) -> DeviceConfig:
