@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -450,3 +451,25 @@ NoPassIsLost.TestCase.settings = settings(
 	suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 TestNoPassIsLost = NoPassIsLost.TestCase
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.history], ids=str)
+@pytest.mark.parametrize("is_reset", [False, True], ids=["cleared", "reset"])
+def test_what_a_wiped_log_held_since_the_last_reading_is_not_taken_for_proven(
+	kind: Kind, is_reset: bool
+) -> None:
+	"""Chance hardly ever makes passes that nobody hears, a wipe and a pass between two readings."""
+	it = NoPassIsLost()
+	it.enter(kind, 400, 1)
+	it.all_goes_well(seconds=120)
+	it.people_pass(["0007"])
+	it.all_goes_well(seconds=120)
+	it.lose_stream()
+	it.people_pass(["0008"])
+	it.time_goes_by(150)
+	it.the_log_is_cleared()
+	if is_reset:
+		it.door.forget_all(0)
+	it.people_pass(["0007"])
+	it.all_goes_well(seconds=600)  # looks at the watermark again and again
+	it.site.close()
