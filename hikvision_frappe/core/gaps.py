@@ -5,7 +5,8 @@ record is in the ledger. It is noticed in two ways. A **jump**: a record arrives
 the numbers between are missing, and known one by one. A **break**: nobody heard the device for a while (a lost
 connection, a silence, a listener that did not run), so it is not known whether there was anything to hear. The next
 record that the device makes after a break tells: its number is the next one, and nothing was missed, or it is not,
-and the gap has its numbers. Devices that can be asked for their history answer sooner.
+and the gap has its numbers. Devices that can be asked for their history answer sooner. A device that is only read is heard
+when it answers: where it does not, or proves nothing, its history must tell, whatever numbers its records have.
 
 Everything here is pure. A store calls ``jumps`` and ``meet`` in the transactions that write the events and the
 reports, and ``judge`` for each unresolved gap whenever something may have changed. Instants are UTC by our clock.
@@ -14,7 +15,7 @@ reports, and ``judge`` for each unresolved gap whenever something may have chang
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -37,6 +38,7 @@ class Cause(str, Enum):
 	SILENCE = "Silence"
 	REBOOT = "Reboot"
 	LISTENER_START = "Listener Start"
+	NOT_READ = "Not Read"  # a device that is only read did not answer, or nothing proved what it told
 
 
 class GapState(str, Enum):
@@ -299,6 +301,93 @@ def beat(before: Contact | None, at: datetime, limit: timedelta) -> Contact:
 	return Contact(at, at, Cause.SILENCE)
 
 
+# Readings: of devices that are only read.
+
+# A device that answers nothing for so many periods has an outage.
+UNREAD_PERIODS = 3
+# So many periodic readings of the same stretch that prove nothing, and a gap takes it over.
+MOST_UNPROVEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicReading:
+	"""One of the readings that are made every so often.
+
+	asked_at: when it was asked for; it reads until then. answered: it was read to its end, proven or not. is_coming: its
+	rows are coming in now.
+	"""
+
+	asked_at: datetime
+	answered: bool
+	is_coming: bool = False
+
+
+def may_be_unread(certain_until: datetime, period: timedelta, unheard: timedelta, now: datetime) -> bool:
+	"""Whether ``is_unread`` is worth its question: so long nothing new was certain of the device."""
+	return now - certain_until > _unread_limit(period, unheard)
+
+
+def is_unread(
+	certain_until: datetime,
+	readings: Iterable[PeriodicReading],
+	period: timedelta,
+	unheard: timedelta,
+	now: datetime,
+) -> bool:
+	"""Whether a device that is only read, every ``period``, has not answered for too long: it has an outage.
+
+	Time in which nobody asked does not count, as after a site was away, or before the first reading in this mode.
+	certain_until: until when all of it was certain. readings: those asked for after that, and the one under way, without
+	those that a person stopped. unheard: no outage is shorter.
+	"""
+	readings = list(readings)
+	answered_at = max((each.asked_at for each in readings if each.answered), default=None)
+	in_vain = [
+		each for each in readings if not each.answered and (not answered_at or each.asked_at > answered_at)
+	]
+	if not in_vain or any(each.is_coming for each in in_vain):
+		return False
+	limit = _unread_limit(period, unheard)
+	asked_at = min(each.asked_at for each in in_vain)
+	return now - max(certain_until, answered_at or certain_until) > limit and now - asked_at > limit - period
+
+
+def _unread_limit(period: timedelta, unheard: timedelta) -> timedelta:
+	return max(unheard, UNREAD_PERIODS * period)
+
+
+def gap_of_unread(
+	name: str,
+	device: str,
+	since: datetime,
+	until: datetime | None,
+	now: datetime,
+	epoch: int | None,
+	clock_offset: float,
+) -> Gap:
+	"""What nobody could read, or prove, of a device that is only read; until None: nobody can still.
+
+	Jumps in its numbers are gaps of their own, so there is no number after which something may be missing. epoch: the
+	count that it was in.
+	"""
+	reason = GapReason.GOING_ON if until is None else GapReason.AWAITING_HISTORY
+	return Gap(
+		name, device, Cause.NOT_READ, since, until, now, epoch, reason=reason, clock_offset=clock_offset
+	)
+
+
+def end_of_unread(outage: Gap, proven_until: datetime | None, now: datetime) -> Gap | None:
+	"""The outage of a device that is only read as it ended; None while it goes on.
+
+	One that began while the device was still to be heard ends now: what it is from now on is known by reading it.
+	"""
+	if outage.cause is not Cause.NOT_READ:
+		return replace(outage, until=now, reason=GapReason.AWAITING_HISTORY)
+	if proven_until is None or proven_until <= outage.since:
+		return None
+	return replace(outage, until=proven_until, reason=GapReason.AWAITING_HISTORY)
+
+
 # What becomes of a gap.
 
 
@@ -349,6 +438,8 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 		return gap
 	if gap.is_going_on:
 		return replace(gap, state=GapState.OPEN, reason=GapReason.GOING_ON)
+	if gap.cause is Cause.NOT_READ:  # a count that began anew has a gap of its own there
+		evidence = replace(evidence, restarted=False)
 	if evidence.rebooted and gap.cause in (Cause.RECONNECT, Cause.SILENCE):
 		gap = replace(gap, cause=Cause.REBOOT)
 	gap = _with_range(gap, evidence)

@@ -65,12 +65,12 @@ def watermark(coverage: Coverage, gaps: Iterable[Gap], before: datetime | None) 
 	reached = _latest(told - behind if told else None, coverage.recorded_until)
 	if reached is None:
 		return Watermark(before, HeldBy.NOTHING_HEARD)
-	limits = [Watermark(reached, HeldBy.CONTACT)]
-	limits += [
+	limits = [  # an outage begins where the contact ended: it comes first, for it says more
 		Watermark(gap.since - max(behind, _behind(gap.clock_offset)), HeldBy.GAP, gap.name)
 		for gap in gaps
 		if gap.state in UNRESOLVED
 	]
+	limits.append(Watermark(reached, HeldBy.CONTACT))
 	if coverage.waiting_since is not None:
 		limits.append(Watermark(coverage.waiting_since - timedelta(seconds=1), HeldBy.WAITING))
 	least = min(limits, key=lambda limit: limit.moment or reached)

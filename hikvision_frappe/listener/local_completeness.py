@@ -14,6 +14,7 @@ from enum import Enum
 
 from hikvision_frappe.core.gaps import (
 	INSTANT_TOLERANCE,
+	MOST_UNPROVEN,
 	UNSETTLED,
 	Cause,
 	Contact,
@@ -24,14 +25,24 @@ from hikvision_frappe.core.gaps import (
 	HistoryAnswer,
 	Jump,
 	Restart,
+	end_of_unread,
 	gap_of,
+	gap_of_unread,
+	is_unread,
 	judge,
+	may_be_unread,
 	meet,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT
 from hikvision_frappe.core.watermark import Coverage, HeldBy, Watermark, watermark
 from hikvision_frappe.listener import local_history
-from hikvision_frappe.listener.site import DeviceConfig, DeviceReport, IngestMode
+from hikvision_frappe.listener.site import (
+	DeviceConfig,
+	DeviceReport,
+	HistoryReport,
+	HistoryState,
+	IngestMode,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS coverage (
@@ -172,12 +183,12 @@ def _note_contact(
 	settings: KeeperSettings,
 	now: datetime,
 ) -> None:
-	joined, gap_between = meet(contact_of(connection, device), told)
+	joined, gap_between = meet(_contact_before(connection, device, told), told)
 	connection.execute(
 		"UPDATE coverage SET heard_since = ?, heard_until = ?, heard_reason = ? WHERE device = ?",
 		(joined.since.timestamp(), joined.until.timestamp(), joined.reason.value, device),
 	)
-	going_on = next((gap for gap in unresolved(connection, device) if gap.is_going_on), None)
+	going_on = _going_on(connection, device)
 	if gap_between is not None:
 		if going_on is not None:
 			_end_outage(connection, replace(going_on, until=gap_between.until, cause=gap_between.cause), now)
@@ -205,6 +216,15 @@ def contact_of(connection: sqlite3.Connection, device: str) -> Contact | None:
 	return Contact(moment(row[0]), moment(row[1]), Cause(row[2]))
 
 
+def _contact_before(connection: sqlite3.Connection, device: str, told: Contact) -> Contact | None:
+	"""The last contact; before another one, as if the device had been heard as long as its history is proven."""
+	contact, until = contact_of(connection, device), _certain_until(connection, device)
+	if contact is None:
+		return Contact(until, until) if until else None
+	is_another = meet(contact, told)[1] is not None
+	return replace(contact, until=until) if is_another and until else contact
+
+
 def _shorten_outage(
 	connection: sqlite3.Connection, gap: Gap, contact: Contact, settings: KeeperSettings, now: datetime
 ) -> None:
@@ -221,6 +241,65 @@ def _shorten_outage(
 def _end_outage(connection: sqlite3.Connection, gap: Gap, now: datetime) -> None:
 	_save_gap(connection, gap)
 	_notify(connection, gap, NoticeKind.RECOVERY, now)
+
+
+# Readings: what listeners say of them.
+
+
+def note_history(
+	connection: sqlite3.Connection,
+	report: HistoryReport,
+	config: DeviceConfig | None,
+	settings: KeeperSettings,
+	now: datetime,
+) -> bool:
+	"""Write down how far a reading is, and what its end says of its device; False when it is not wanted any more."""
+	if not local_history.note(connection, report, settings, now):
+		return False
+	if report.state is HistoryState.UNPROVEN and _is_only_read(config):
+		_give_up(connection, report, now)
+	return True
+
+
+def _give_up(connection: sqlite3.Connection, report: HistoryReport, now: datetime) -> None:
+	"""Where nothing proves a device that is only read, a gap takes the stretch over: what comes after can be proven.
+
+	Its outage is that gap already; else so many readings must have proven nothing.
+	"""
+	stretch = local_history.periodic_stretch(connection, report.task)
+	if stretch is None:
+		return
+	certain = _certain_until(connection, report.device)
+	since, until = certain or stretch[0], stretch[1]
+	if until <= since:
+		return
+	if _going_on(connection, report.device) is None:
+		if local_history.unproven_since(connection, report.device, since) < MOST_UNPROVEN:
+			return
+		_insert_gap(connection, _unread(connection, report.device, since, until, now))
+	connection.execute(
+		"UPDATE coverage SET proven_until = ? WHERE device = ?",
+		(until.timestamp(), report.device),
+	)
+
+
+def _unread(
+	connection: sqlite3.Connection, device: str, since: datetime, until: datetime | None, now: datetime
+) -> Gap:
+	epoch = max((number for number, highest in _counts(connection, device).items() if highest), default=None)
+	return gap_of_unread("", device, since, until, now, epoch, clock_offset_of(connection, device))
+
+
+def _certain_until(connection: sqlite3.Connection, device: str) -> datetime | None:
+	"""Until when a device was heard or proven, whichever is later."""
+	row = connection.execute(
+		"SELECT heard_until, proven_until FROM coverage WHERE device = ?", (device,)
+	).fetchone()
+	return max((moment(seconds) for seconds in row or () if seconds is not None), default=None)
+
+
+def _is_only_read(config: DeviceConfig | None) -> bool:
+	return config is not None and config.mode is IngestMode.HISTORY
 
 
 # Gaps: rows.
@@ -335,6 +414,11 @@ def unresolved(connection: sqlite3.Connection, device: str) -> list[Gap]:
 	)
 
 
+def _going_on(connection: sqlite3.Connection, device: str) -> Gap | None:
+	"""The device's outage."""
+	return next((gap for gap in unresolved(connection, device) if gap.is_going_on), None)
+
+
 def _read_gaps(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Gap]:
 	return [_gap_from(*row) for row in connection.execute(query, values)]
 
@@ -402,7 +486,9 @@ def tend(
 	}
 	for device in sorted(known | set(devices)):
 		config = devices.get(device)
-		if notice_outages:
+		if config is not None and _is_only_read(config):
+			_tend_unread(connection, config, settings, now, notice_outages)
+		elif notice_outages:
 			_notice_outage(connection, device, settings, now)
 		for gap in unresolved(connection, device):
 			if not _is_told_by_a_break(connection, gap, settings, config):
@@ -418,7 +504,7 @@ def _notice_outage(
 	contact = contact_of(connection, device)
 	if contact is None or now - contact.until <= settings.unheard:
 		return
-	if any(gap.is_going_on for gap in unresolved(connection, device)):
+	if _going_on(connection, device) is not None:
 		return
 	offset = clock_offset_of(connection, device)
 	silence = Gap("", device, Cause.SILENCE, contact.until, None, now, clock_offset=offset)
@@ -426,6 +512,46 @@ def _notice_outage(
 	if gap is not None:
 		_save_gap(connection, judge(gap, Evidence(), now))
 		_notify(connection, gap, NoticeKind.OUTAGE, now)
+
+
+def _tend_unread(
+	connection: sqlite3.Connection,
+	config: DeviceConfig,
+	settings: KeeperSettings,
+	now: datetime,
+	notice_outages: bool,
+) -> None:
+	"""The outage of a device that is only read: it ends when the device answers."""
+	going_on, certain = _going_on(connection, config.key), _certain_until(connection, config.key)
+	if going_on is not None:
+		ended = end_of_unread(going_on, certain, now)
+		if ended is not None and ended.until is not None:
+			_end_outage(connection, ended, now)
+			_hear_until(connection, config.key, ended.until)
+	elif notice_outages and certain is not None and _is_unread(connection, config, certain, settings, now):
+		gap = _insert_gap(connection, _unread(connection, config.key, certain, None, now))
+		_notify(connection, gap, NoticeKind.OUTAGE, now)
+
+
+def _is_unread(
+	connection: sqlite3.Connection,
+	config: DeviceConfig,
+	certain: datetime,
+	settings: KeeperSettings,
+	now: datetime,
+) -> bool:
+	period = timedelta(seconds=config.history_seconds)
+	if not period or not may_be_unread(certain, period, settings.unheard, now):
+		return False
+	readings = local_history.periodic_since(connection, config.key, certain, now)
+	return is_unread(certain, readings, period, settings.unheard, now)
+
+
+def _hear_until(connection: sqlite3.Connection, device: str, until: datetime) -> None:
+	"""What a gap stands for until then needs no other gap."""
+	connection.execute(
+		"UPDATE coverage SET heard_until = MAX(heard_until, ?) WHERE device = ?", (until.timestamp(), device)
+	)
 
 
 def _tend_gap(

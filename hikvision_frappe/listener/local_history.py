@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Protocol
 
-from hikvision_frappe.core.gaps import Gap, HistoryAnswer
+from hikvision_frappe.core.gaps import Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
@@ -49,6 +49,7 @@ CREATE INDEX IF NOT EXISTS gap_lost ON gap (device, until) WHERE state IN ('Unre
 """
 FETCH_COLUMNS = """id, device, purpose, gap, state, since, until, first_serial, last_serial, rows, new_rows, total,
 	read_until, numbered, reason, attempts"""
+ANSWERED = (HistoryState.PROVEN, HistoryState.UNPROVEN)
 ENDED = (HistoryState.PROVEN, HistoryState.UNPROVEN, HistoryState.FAILED, HistoryState.CANCELLED)
 # What may be read now: not begun, begun by nobody who still lives, or failed long enough ago.
 SELECT_DUE = """
@@ -197,10 +198,35 @@ def queue_periodic(
 def _reading_begins(
 	connection: sqlite3.Connection, device: str, settings: Patience, now: datetime
 ) -> datetime:
-	row = connection.execute("SELECT proven_until FROM coverage WHERE device = ?", (device,)).fetchone()
-	if row is None or row[0] is None:
-		return now - settings.first_reading
-	return _moment(row[0]) - settings.overlap
+	"""Where the last proven reading ended; the first one begins no later than the device was heard otherwise."""
+	row = connection.execute(
+		"SELECT proven_until, heard_until FROM coverage WHERE device = ?", (device,)
+	).fetchone()
+	proven, heard = (None, None) if row is None else row
+	if proven is not None:
+		return _moment(proven) - settings.overlap
+	first = now - settings.first_reading
+	return first if heard is None else min(first, _moment(heard) - settings.overlap)
+
+
+def periodic_since(
+	connection: sqlite3.Connection, device: str, since: datetime, now: datetime
+) -> list[PeriodicReading]:
+	"""The periodic readings asked for after an instant, and the one under way; without those that were stopped."""
+	rows = connection.execute(
+		"""SELECT until, state, rows > 0 AND leased_until >= ? FROM fetch
+		WHERE device = ? AND purpose = 'Periodic' AND state <> 'Cancelled'
+		AND (until > ? OR state IN ('Queued', 'Running') OR next_attempt_at IS NOT NULL)""",
+		(now.timestamp(), device, since.timestamp()),
+	)
+	return [
+		PeriodicReading(
+			_moment(until),
+			answered=HistoryState(state) in ANSWERED,
+			is_coming=bool(comes) and HistoryState(state) is HistoryState.RUNNING,
+		)
+		for until, state, comes in rows
+	]
 
 
 # Lending.
@@ -285,6 +311,24 @@ def note(connection: sqlite3.Connection, report: HistoryReport, settings: Patien
 	if report.state is HistoryState.PROVEN and row[4] is None:
 		_extend_proof(connection, report.device, _moment(row[1]), _moment(row[2]))
 	return True
+
+
+def periodic_stretch(connection: sqlite3.Connection, task: str) -> tuple[datetime, datetime] | None:
+	"""Since and until when a periodic reading reads; None for another one."""
+	row = connection.execute(
+		"SELECT since, until FROM fetch WHERE id = ? AND purpose = 'Periodic'", (int(task),)
+	).fetchone()
+	return None if row is None else (_moment(row[0]), _moment(row[1]))
+
+
+def unproven_since(connection: sqlite3.Connection, device: str, since: datetime) -> int:
+	"""How many periodic readings of what came after an instant proved nothing."""
+	row = connection.execute(
+		"""SELECT COUNT(*) FROM fetch WHERE device = ? AND purpose = 'Periodic' AND state = 'Unproven'
+		AND until > ?""",
+		(device, since.timestamp()),
+	).fetchone()
+	return int(row[0])
 
 
 def _note_device(connection: sqlite3.Connection, report: HistoryReport) -> None:

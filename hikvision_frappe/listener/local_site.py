@@ -248,8 +248,9 @@ class LocalSite:
 			return local_history.lend(connection, listener, lease_seconds, self._clock())
 
 	def report_history(self, report: HistoryReport) -> bool:
+		config = next((each for each in self._devices if each.key == report.device), None)
 		with self._transaction() as connection:
-			return local_history.note(connection, report, self._settings, self._clock())
+			return local_completeness.note_history(connection, report, config, self._settings, self._clock())
 
 	def release(self, listener: str) -> None:
 		with self._transaction() as connection:

@@ -21,11 +21,16 @@ from hikvision_frappe.core.gaps import (
 	GapState,
 	HistoryAnswer,
 	Jump,
+	PeriodicReading,
 	Restart,
 	beat,
+	end_of_unread,
 	gap_of,
+	gap_of_unread,
+	is_unread,
 	judge,
 	jumps,
+	may_be_unread,
 	meet,
 	restarts,
 )
@@ -377,3 +382,78 @@ def test_no_gap_with_known_numbers_is_recovered_while_one_is_missing_unless_hist
 def test_what_is_over_is_not_judged_again(state: GapState, evidence: Evidence) -> None:
 	over = replace(JUMP, state=state)
 	assert judge(over, evidence, LATE) == over
+
+
+# Devices that are only read.
+
+PERIOD, UNHEARD = timedelta(minutes=15), timedelta(minutes=2)
+
+
+def minute(minutes: float) -> datetime:
+	return MORNING + timedelta(minutes=minutes)
+
+
+def unread(now: float, *readings: PeriodicReading, period: timedelta = PERIOD) -> bool:
+	"""Of a device that was certain until minute 0."""
+	return is_unread(minute(0), readings, period, UNHEARD, minute(now))
+
+
+def in_vain(at: float) -> PeriodicReading:
+	return PeriodicReading(minute(at), answered=False)
+
+
+def test_a_device_that_answers_nothing_for_three_periods_is_unread() -> None:
+	asked = [in_vain(15), in_vain(30), in_vain(45)]
+	assert not unread(45, *asked)
+	assert unread(46, *asked)
+
+
+def test_a_device_that_is_read_every_few_seconds_is_unread_no_sooner_than_it_would_be_unheard() -> None:
+	second = timedelta(seconds=1)
+	assert not unread(2, in_vain(0.1), period=second)
+	assert unread(2.2, in_vain(0.1), period=second)
+
+
+def test_an_answer_that_proves_nothing_is_an_answer() -> None:
+	answered = PeriodicReading(minute(45), answered=True)
+	assert not unread(60, in_vain(15), in_vain(30), answered)
+	assert not unread(90, in_vain(15), answered, in_vain(60))
+	assert unread(91, in_vain(15), answered, in_vain(60))
+
+
+def test_a_device_that_nobody_asked_is_not_unread() -> None:
+	assert not unread(10_000)
+	assert not unread(10_000, in_vain(9_990))
+	assert unread(10_021, in_vain(9_990))
+
+
+def test_a_long_reading_whose_rows_are_coming_is_no_outage() -> None:
+	assert not unread(500, PeriodicReading(minute(15), answered=False, is_coming=True))
+
+
+@given(
+	readings=st.lists(
+		st.builds(PeriodicReading, st.integers(1, 600).map(minute), answered=st.booleans()), max_size=8
+	),
+	now=st.integers(0, 900),
+)
+def test_the_cheap_question_never_hides_a_device_that_is_unread(
+	readings: list[PeriodicReading], now: int
+) -> None:
+	if unread(now, *readings):
+		assert may_be_unread(minute(0), PERIOD, UNHEARD, minute(now))
+
+
+def test_the_outage_of_a_device_that_is_only_read_ends_where_it_is_certain_again() -> None:
+	outage = gap_of_unread("g", "gate", minute(0), None, minute(46), 3, 0.0)
+	assert (outage.cause, outage.is_going_on, outage.after_serial) == (Cause.NOT_READ, True, None)
+	assert end_of_unread(outage, minute(0), minute(50)) is None
+	assert end_of_unread(outage, None, minute(50)) is None
+	ended = end_of_unread(outage, minute(49), minute(50))
+	assert ended is not None and ended.until == minute(49)
+
+
+def test_an_outage_from_when_the_device_was_still_to_be_heard_ends_as_it_comes_to_be_read() -> None:
+	outage = Gap("g", "gate", Cause.SILENCE, minute(0), None, minute(3))
+	ended = end_of_unread(outage, minute(0), minute(5))
+	assert ended is not None and ended.until == minute(5)

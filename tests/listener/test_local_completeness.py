@@ -270,6 +270,19 @@ def test_a_site_that_was_away_misses_no_device_that_was_heard_all_along(world) -
 	assert it.told == [NoticeKind.OUTAGE]
 
 
+def test_a_contact_that_is_told_again_does_not_end_an_outage_whose_history_was_read(world) -> None:
+	it = world(WITH_HISTORY)
+	it.hears(0, 10)
+	it.comes(200)
+	it.site.ask_history("gate", at(5), at(200))
+	(task,) = it.tasks()
+	it.answers(task)
+	it.hears(0, 10)
+	it.comes(201)
+	assert [gap.until for gap in it.site.gaps()] == [None]
+	assert it.told == [NoticeKind.OUTAGE]
+
+
 def test_a_device_that_was_never_heard_has_no_outage(world) -> None:
 	it = world(STREAM)
 	it.comes(10_000)
@@ -438,6 +451,236 @@ def test_a_record_that_came_says_nothing_of_the_time_after_its_coming(world) -> 
 	it.tells(1, at=at(0) + AHEAD, source=Source.PUSH)
 	it.comes(9_000)
 	assert it.complete_until == at(0)
+
+
+# Devices that are only read.
+
+READ = a_device("gate", mode=IngestMode.HISTORY, history=True, history_seconds=60.0)
+
+
+def read_at(it: World, seconds: float, state: HistoryState = HistoryState.PROVEN, **more: Any) -> None:
+	"""The keeper looks, and what it has read is read."""
+	it.comes(seconds)
+	(task,) = it.tasks()
+	it.answers(task, state, **more)
+
+
+def refused_from(it: World, first: int, last: int) -> None:
+	"""Each period's reading fails for good, from minute to minute."""
+	for minute in range(first, last + 1):
+		read_at(it, 60 * minute, HistoryState.FAILED, reason="The login was refused.")
+
+
+def test_a_device_that_cannot_be_read_for_good_has_one_outage_that_goes_on(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	refused_from(it, 1, 3)
+	it.comes(180)
+	assert it.told == []
+	it.comes(181)
+	refused_from(it, 4, 13)
+	(gap,) = it.site.gaps()
+	assert (gap.cause, gap.since, gap.until) == (Cause.NOT_READ, at(0), None)
+	assert it.states == [(GapState.OPEN, GapReason.GOING_ON)]
+	assert it.told == [NoticeKind.OUTAGE]
+	assert it.complete_until == at(0) - MARGIN
+	assert it.site.watermarks()["gate"].held_by is HeldBy.GAP
+
+
+def test_a_device_that_can_be_read_again_is_told_once_and_has_lost_nothing(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	refused_from(it, 1, 9)
+	read_at(it, 600, rows=3)
+	it.comes(601)
+	it.comes(602)
+	assert it.states == [(GapState.RECOVERED, GapReason.PROVEN_BY_HISTORY)]
+	assert it.site.gaps()[0].until == at(600)
+	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY]
+	assert it.complete_until == at(600) - MARGIN
+
+
+def test_a_device_that_is_tried_in_vain_again_and_again_has_an_outage(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	read_at(it, 60, HistoryState.FAILED, reason="not reached", retry=True)
+	for seconds in (100, 140, 180):
+		it.comes(seconds)
+		for task in it.tasks():
+			it.answers(task, HistoryState.FAILED, reason="not reached", retry=True)
+	assert it.told == []
+	it.comes(240)
+	assert it.told == [NoticeKind.OUTAGE]
+	(task,) = it.tasks()
+	assert task.until == at(60)  # nobody asked for more: the device is back
+	it.answers(task)
+	it.comes(241)
+	assert it.site.gaps()[0].until == at(60)
+	read_at(it, 242)
+	it.comes(243)
+	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY]
+	assert it.complete_until == at(241) - MARGIN
+
+
+def test_a_reading_that_proves_nothing_ends_an_outage_in_a_gap_for_a_person(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	refused_from(it, 1, 4)
+	assert it.told == [NoticeKind.OUTAGE]
+	read_at(it, 300, HistoryState.UNPROVEN)
+	it.comes(301)
+	(task,) = it.tasks()
+	assert (task.since, task.until) == (at(0), at(300))
+	it.answers(task, HistoryState.UNPROVEN)
+	it.comes(302)
+	(gap,) = it.site.gaps()
+	assert (gap.until, gap.state) == (at(300), GapState.UNRECOVERABLE)
+	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY, NoticeKind.UNRECOVERABLE]
+	assert it.site.accept_gap(gap.name, "nobody was there")
+	read_at(it, 360)
+	it.comes(361)
+	assert it.complete_until == at(360) - MARGIN
+
+
+def test_the_third_reading_that_proves_nothing_of_a_stretch_makes_a_gap_of_it(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	for minute in (1, 2):
+		read_at(it, 60 * minute, HistoryState.UNPROVEN)
+		assert it.site.gaps() == []
+	read_at(it, 180, HistoryState.UNPROVEN)
+	(gap,) = it.site.gaps()
+	assert (gap.cause, gap.since, gap.until) == (Cause.NOT_READ, at(0), at(180))
+	it.comes(186)
+	(task,) = it.tasks()
+	it.answers(task, HistoryState.UNPROVEN)
+	it.comes(187)
+	assert it.told == [NoticeKind.UNRECOVERABLE]
+	assert it.site.accept_gap(gap.name, "nobody was there")
+	read_at(it, 240)
+	it.comes(241)
+	assert it.complete_until == at(240) - MARGIN
+	assert len(it.site.gaps()) == 1
+
+
+def test_readings_that_prove_nothing_again_and_again_make_a_gap_of_every_three(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	for minute in range(1, 10):
+		it.comes(60 * minute)
+		for task in it.tasks():
+			it.answers(task, HistoryState.UNPROVEN)
+		for task in it.tasks():
+			it.answers(task, HistoryState.UNPROVEN)
+	assert [(gap.since, gap.until) for gap in it.site.gaps()] == [
+		(at(0), at(180)),
+		(at(180), at(360)),
+		(at(360), at(540)),
+	]
+
+
+def test_a_count_that_began_again_while_a_device_was_not_read_is_told_by_its_own_gap_alone(world) -> None:
+	it = world(READ)
+	it.tells(480, source=Source.HISTORY)
+	read_at(it, 60)
+	refused_from(it, 2, 6)
+	it.now = at(420)
+	it.tells(1, source=Source.HISTORY, live=False)
+	read_at(it, 421)
+	it.comes(422)
+	assert [(gap.cause, gap.state) for gap in it.site.gaps()] == [
+		(Cause.NOT_READ, GapState.RECOVERED),
+		(Cause.SERIAL_JUMP, GapState.UNRECOVERABLE),
+	]
+
+
+def test_a_quiet_device_that_is_read_has_no_outage(world) -> None:
+	it = world(READ)
+	for minute in range(30):
+		read_at(it, 60 * minute, rows=0)
+	assert it.site.gaps() == []
+
+
+def test_a_device_that_was_never_read_has_no_outage(world) -> None:
+	it = world(READ)
+	refused_from(it, 0, 20)
+	assert it.site.gaps() == []
+	assert it.site.watermarks()["gate"].held_by is HeldBy.NOTHING_HEARD
+
+
+def test_after_a_site_was_away_a_device_that_is_read_gets_time_to_answer(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	it.comes(9_000)
+	it.comes(9_120)
+	assert it.told == []
+	it.comes(9_121)
+	assert it.told == [NoticeKind.OUTAGE]
+
+
+def test_a_long_reading_whose_rows_are_coming_is_no_outage(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	it.comes(60)
+	(task,) = it.tasks()
+	for seconds in range(80, 400, 20):
+		it.comes(seconds)
+		it.answers(task, HistoryState.RUNNING, rows=seconds)
+		it.tasks()
+	assert it.told == []
+	it.comes(500)  # its reader is dead
+	assert it.told == [NoticeKind.OUTAGE]
+
+
+def test_a_device_that_is_streamed_and_not_read_any_more_is_missed_from_where_it_was_proven(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	refused_from(it, 1, 5)
+	it.site.set_devices([replace(READ, mode=IngestMode.STREAM, history_seconds=0.0)])
+	it.hears(400, 401)
+	it.comes(402)
+	(gap,) = it.site.gaps()
+	assert (gap.since, gap.until, gap.cause) == (at(0), at(400), Cause.RECONNECT)
+	assert gap.state is not GapState.RECOVERED
+	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY]
+
+
+def test_a_device_that_was_read_and_is_streamed_now_has_a_gap_between(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	it.site.set_devices([replace(READ, mode=IngestMode.STREAM, history_seconds=0.0)])
+	it.hears(100, 101)
+	(gap,) = it.site.gaps()
+	assert (gap.since, gap.until) == (at(0), at(100))
+
+
+def test_a_device_that_was_streamed_and_is_read_now_is_read_from_where_it_was_heard(world) -> None:
+	it = world(STREAM)
+	it.hears(0, 200_000)
+	it.site.set_devices([READ])
+	it.comes(400_000)
+	(task,) = it.tasks()
+	assert (task.since, task.until) == (at(200_000 - 120), at(400_000))
+	assert it.told == []
+
+
+def test_an_outage_from_when_a_device_was_streamed_ends_as_it_comes_to_be_read(world) -> None:
+	it = world(STREAM)
+	it.tells(1)
+	it.hears(0, 10)
+	it.comes(200)
+	assert it.told == [NoticeKind.OUTAGE]
+	it.site.set_devices([READ])
+	it.comes(300)
+	for task in it.tasks():
+		it.answers(task)
+	it.comes(301)
+	it.comes(302)
+	assert [(gap.state, gap.until) for gap in it.site.gaps()] == [(GapState.RECOVERED, at(300))]
+	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY]
+	it.comes(300 + 180)
+	it.comes(300 + 301)
+	assert [gap.since for gap in it.site.gaps()[1:]] == [at(300)]
 
 
 # Watermarks.
