@@ -34,7 +34,10 @@ from hikvision_frappe.core.gaps import (
 	GapReason,
 	GapState,
 	HistoryAnswer,
+	end_of_unread,
+	is_unread,
 	judge,
+	may_be_unread,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch, numbered_name
 from hikvision_frappe.core.states import EventState
@@ -109,6 +112,21 @@ class _Device:
 	@property
 	def history(self) -> bool:
 		return may_read_history(self.row) and self.row.history_supported != "No"
+
+	@property
+	def is_only_read(self) -> bool:
+		return bool(self.row.mode == "History")
+
+	@property
+	def period(self) -> timedelta:
+		"""Between two readings of its history while no gap is known; zero for never."""
+		return timedelta(minutes=history_minutes(self.row))
+
+	@property
+	def certain_until(self) -> datetime | None:
+		"""Until when it was heard or proven, whichever is later."""
+		certain = contacts.certain_of(self.contact, aware(self.row.proven_until_utc))
+		return certain.until if certain else None
 
 	@property
 	def pushed_until(self) -> datetime | None:
@@ -186,15 +204,22 @@ class _Round:
 
 	def _tend_outages(self, notice_outages: bool) -> None:
 		notices = 0
+		unheard = self._unheard() if notice_outages else set()
 		for device in self.devices.values():
-			going_on = [gap for gap in device.gaps if gap.is_going_on]
-			changes = [self._end_of(gap, device) for gap in going_on]
-			if not going_on and notice_outages and self._is_unheard(device):
+			changes = [self._end_of(gap, device) for gap in device.gaps if gap.is_going_on]
+			if device.name in unheard:
 				changes = [self._outage(device)]
 			for change in filter(None, changes):
 				if notices == MOST_NOTICES:
 					return
 				notices += self._tell(change, device)
+
+	def _unheard(self) -> set[str]:
+		"""The devices that nobody hears, or can read, although they should be, and that have no outage yet."""
+		well = [device for device in self.devices.values() if not any(gap.is_going_on for gap in device.gaps)]
+		return {device.name for device in well if self._is_unheard(device)} | self._unread(
+			[device for device in well if device.is_only_read]
+		)
 
 	def _is_unheard(self, device: _Device) -> bool:
 		"""Whether nobody hears a device that should be heard."""
@@ -202,7 +227,25 @@ class _Round:
 			return False
 		return self.now - device.contact.until > device.limit
 
+	def _unread(self, devices: Iterable[_Device]) -> set[str]:
+		"""Which of these devices, that are only read, do not answer; asks the readings only of those that may not."""
+		unheard = self.settings.unheard
+		doubtful = {
+			device.name: device.certain_until
+			for device in devices
+			if device.certain_until and may_be_unread(device.certain_until, device.period, unheard, self.now)
+		}
+		readings = history.periodic_since(doubtful, self.now)
+		return {
+			name
+			for name, certain in doubtful.items()
+			if is_unread(certain, readings.get(name, ()), self.devices[name].period, unheard, self.now)
+		}
+
 	def _outage(self, device: _Device) -> Gap:
+		if device.is_only_read:
+			assert device.certain_until
+			return gaps.unread(device.name, device.certain_until, None, device.latest, device.offset)
 		assert device.contact
 		unheard = Break(device.contact.until, self.now, Cause.SILENCE)
 		gap = gaps.gap_of_break(device.name, unheard, device.latest, device.offset, self.now)
@@ -211,8 +254,8 @@ class _Round:
 	def _end_of(self, gap: Gap, device: _Device) -> Gap | None:
 		"""The outage as it ended, or begins later than it seemed; None while it goes on as it is."""
 		contact = device.contact
-		if device.row.mode == "History":  # what it is from now on is known by reading it
-			return replace(gap, until=self.now, reason=GapReason.AWAITING_HISTORY)
+		if device.is_only_read:
+			return end_of_unread(gap, device.certain_until, self.now)
 		if contact is None or contact.until <= gap.since:
 			pushed = device.pushed_until
 			return replace(gap, until=pushed) if pushed and pushed > gap.since else None
@@ -244,9 +287,11 @@ class _Round:
 			gaps.hear_until(change.device, change.until)
 
 	def _is_still_unheard(self, outage: Gap) -> bool:
-		"""The device's row is locked until the outage is written, so that its contact cannot come between."""
+		"""The device's row is locked until the outage is written, so that its contact, or a proof, cannot come between."""
 		heard = contacts.lock([outage.device]).get(outage.device)
-		if heard and heard.contact and heard.contact.until <= outage.since:
+		is_of_readings = outage.cause is Cause.NOT_READ
+		known = heard and (heard.certain if is_of_readings else heard.contact)
+		if heard and known and known.until <= outage.since and heard.is_only_read is is_of_readings:
 			exists = frappe.db.exists(gaps.DOCTYPE, outage.name)
 			if not exists:
 				return True

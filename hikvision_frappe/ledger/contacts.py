@@ -26,7 +26,7 @@ FIELDS = ("heard_since_utc", "heard_until_utc", "heard_reason")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-	"""What is known of a device: its last contact, our clock minus its own, and whether it pushes.
+	"""What is known of a device: its last contact, our clock minus its own, and whether it pushes, or is only read.
 
 	proven_until: up to which its history was read and proven.
 	"""
@@ -35,14 +35,19 @@ class Heard:
 	offset: timedelta
 	pushes: bool = False
 	proven_until: datetime | None = None
+	is_only_read: bool = False
 
 	@property
 	def certain(self) -> Contact | None:
 		"""The last contact, as if the device had been heard as long as its history is proven."""
-		until = self.proven_until
-		if until is None or (self.contact and self.contact.until >= until):
-			return self.contact
-		return replace(self.contact, until=until) if self.contact else Contact(until, until)
+		return certain_of(self.contact, self.proven_until)
+
+
+def certain_of(contact: Contact | None, proven_until: datetime | None) -> Contact | None:
+	"""A contact, as if the device had been heard as long as its history is proven."""
+	if proven_until is None or (contact and contact.until >= proven_until):
+		return contact
+	return replace(contact, until=proven_until) if contact else Contact(proven_until, proven_until)
 
 
 def contact_of(row: Any) -> Contact | None:
@@ -71,6 +76,7 @@ def lock(devices: Iterable[str]) -> dict[str, Heard]:
 			timedelta(seconds=row.clock_offset or 0),
 			row.mode == "Push",
 			aware(row.proven_until_utc),
+			row.mode == "History",
 		)
 		for row in rows
 	}
@@ -143,7 +149,7 @@ class _Told:
 		"""Two statements for any number of devices."""
 		known = epochs.read(devices)
 		names = {device: numbered_name(device, epoch.number, epoch.highest)
-			for device, each in known.items() if (epoch := _latest(each))}  # fmt: skip
+			for device, each in known.items() if (epoch := latest_of(each))}  # fmt: skip
 		rows = frappe.get_all(
 			"Access Event",
 			filters={"name": ["in", sorted(names.values()) or [""]]},
@@ -167,7 +173,7 @@ class _Told:
 		where the count began anew meanwhile, nobody knows what the old one had come to.
 		"""
 		held = self._before(device, unheard, offset)
-		if held is None or held == _latest(self.epochs[device]) or held.highest == SERIAL_LIMIT:
+		if held is None or held == latest_of(self.epochs[device]) or held.highest == SERIAL_LIMIT:
 			newest = self.newest.get(device)
 			surely = offset if new_offset is None else min(offset, new_offset)
 			if held and newest and is_made_after(newest, unheard.until, surely, zone):
@@ -190,7 +196,8 @@ def _begins_by(epoch: SerialEpoch, moment: datetime, offset: timedelta) -> bool:
 	return epoch.first_at is None or epoch.first_at + offset <= moment
 
 
-def _latest(each: list[SerialEpoch]) -> SerialEpoch | None:
+def latest_of(each: list[SerialEpoch]) -> SerialEpoch | None:
+	"""The run of numbers that a device counts in now; None while no record had a number."""
 	numbered = [epoch for epoch in each if epoch.highest]
 	return numbered[-1] if numbered else None
 

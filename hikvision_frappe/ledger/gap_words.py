@@ -15,6 +15,8 @@ def story(gap: Mapping[str, Any], title: str) -> str:
 	"""What happened, in one sentence. gap: the row of an Access Event Gap; title: its device's."""
 	since = format_datetime(gap["since"]) if gap.get("since") else ""
 	if not gap.get("until"):
+		if gap.get("cause") == Cause.NOT_READ.value:
+			return _("{0} could not be read since {1}.").format(title, since)
 		return _("{0} is not heard since {1}.").format(title, since)
 	until = format_datetime(gap["until"])
 	if gap.get("cause") == Cause.SERIAL_JUMP.value:
@@ -30,6 +32,7 @@ def _why_not_heard(cause: str | None) -> str:
 	return {
 		Cause.SILENCE.value: _("{0} was silent from {1} to {2}."),
 		Cause.REBOOT.value: _("{0} restarted; it was not heard from {1} to {2}."),
+		Cause.NOT_READ.value: _("{0} could not be read for certain from {1} to {2}."),
 		Cause.LISTENER_START.value: _("No listener heard {0} from {1} to {2}."),
 	}.get(cause or "", _("The connection to {0} was lost from {1} to {2}."))
 

@@ -26,6 +26,7 @@ from hikvision_frappe.core.gaps import (
 	Jump,
 	Restart,
 	gap_of,
+	gap_of_unread,
 )
 from hikvision_frappe.core.identity import SerialEpoch, numbered_name
 from hikvision_frappe.ledger.database_errors import INTERFACE_ERROR, INTERNAL_ERROR, OPERATIONAL_ERROR
@@ -335,6 +336,25 @@ def gap_of_break(
 	)
 
 
+def unread(
+	device: str,
+	since: datetime,
+	until: datetime | None,
+	latest: SerialEpoch | None,
+	offset: timedelta,
+) -> Gap:
+	"""What nobody could read, or prove, of a device that is only read; until None: nobody can still."""
+	return gap_of_unread(
+		break_name(device, since),
+		device,
+		since,
+		until,
+		utc_now(),
+		latest.number if latest else None,
+		offset.total_seconds(),
+	)
+
+
 # HR.
 
 
@@ -368,12 +388,16 @@ def accept(name: str, remark: str) -> None:
 
 
 def hear_until(device: str, moment: datetime) -> None:
-	"""What a gap stands for until a moment needs no other gap."""
+	"""What a gap stands for until a moment needs no other gap.
+
+	What is proven of a device's history stays: a device that is only read is still read from there.
+	"""
 	row = frappe.qb.DocType("Hikvision Device")
 	(
 		frappe.qb.update(row)
 		.set(row.heard_until_utc, naive(moment))
-		.where((row.name == device) & (row.heard_until_utc < naive(moment)))
+		.where(row.name == device)
+		.where(row.heard_until_utc.isnull() | (row.heard_until_utc < naive(moment)))
 	).run()
 
 

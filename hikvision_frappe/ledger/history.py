@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ import frappe
 from frappe import _
 from frappe.query_builder.functions import Max
 from frappe.utils.background_jobs import is_job_enqueued
+from pypika import Criterion
 from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
-from hikvision_frappe.core.gaps import Break, Cause, Gap, HistoryAnswer
+from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.watermark import proven_further
-from hikvision_frappe.ledger import gaps
+from hikvision_frappe.ledger import contacts, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.recorded import Stretch, known_records
 from hikvision_frappe.ledger.signal import wake_keeper
@@ -39,12 +41,12 @@ DOCTYPE = "Hikvision History Fetch"
 RETRY_SECONDS = (5.0, 600.0)
 LONGEST_REASON = 1_000
 OLDEST = timedelta(days=20 * 366)  # a device's memory is not older; a slip of the keyboard is
-MOST_UNPROVEN = 3  # periodic readings of the same stretch
 JOB = "hikvision_frappe.ledger.history.work_off"
 JOB_ID = "hikvision_history"
 JOB_SECONDS = 1_380  # of the 1,500 that a job in the long queue has
 
 UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
+ANSWERED = (HistoryState.PROVEN, HistoryState.UNPROVEN)
 YES_NO = {True: "Yes", False: "No", None: ""}
 
 
@@ -149,6 +151,45 @@ def last_periodic(devices: Iterable[str]) -> tuple[dict[str, datetime], set[str]
 		.run(pluck=True)
 	)
 	return {device: aware(until) for device, until in newest}, set(waiting)
+
+
+def periodic_since(
+	devices: Mapping[str, datetime], now: datetime, chunk: int = 100
+) -> dict[str, list[PeriodicReading]]:
+	"""The periodic readings of each device asked for after an instant, and the one under way.
+
+	Those that a person stopped are left out. now: UTC. Two statements for every hundred devices.
+	"""
+	found: dict[str, list[PeriodicReading]] = defaultdict(list)
+	names = sorted(devices)
+	for start in range(0, len(names), chunk):
+		rows = _periodic_rows({name: devices[name] for name in names[start : start + chunk]})
+		for row in {row.name: row for row in rows}.values():
+			state = HistoryState(row.state)
+			is_held = bool(row.leased_until and row.leased_until >= naive(now))
+			is_coming = state is HistoryState.RUNNING and is_held and row.rows > 0
+			found[row.device].append(PeriodicReading(aware(row.until_utc), state in ANSWERED, is_coming))
+	return found
+
+
+def _periodic_rows(devices: Mapping[str, datetime]) -> list[Any]:
+	"""Some come twice. Two statements: with both in one, the database would look at every reading of the devices."""
+	fetch = frappe.qb.DocType(DOCTYPE)
+	query = (
+		frappe.qb.from_(fetch)
+		.select(fetch.name, fetch.device, fetch.state, fetch.until_utc, fetch.rows, fetch.leased_until)
+		.where(fetch.purpose == Purpose.PERIODIC.value)
+	)
+	asked_for_since = Criterion.any(
+		[(fetch.device == device) & (fetch.until_utc > naive(since)) for device, since in devices.items()]
+	)
+	newer = query.where(asked_for_since).where(fetch.state != HistoryState.CANCELLED.value)
+	waiting = (
+		query.where(fetch.device.isin(sorted(devices)))
+		.where(fetch.state.isin([*UNDER_WAY, HistoryState.FAILED.value]))
+		.where(fetch.state.isin(UNDER_WAY) | fetch.next_attempt_at_utc.isnotnull())
+	)
+	return [*newer.run(as_dict=True), *waiting.run(as_dict=True)]
 
 
 def move(gaps_by_name: Mapping[str, str]) -> None:
@@ -463,7 +504,7 @@ def _conclude(report: HistoryReport, row: Any, zone: ZoneInfo) -> None:
 	device = frappe.db.get_value(
 		"Hikvision Device",
 		row.device,
-		["mode", "proven_until_utc", "heard_until_utc", "complete_until_utc"],
+		["mode", "clock_offset", "proven_until_utc", "complete_until_utc", *contacts.FIELDS],
 		as_dict=True,
 		for_update=True,
 	)
@@ -475,19 +516,38 @@ def _conclude(report: HistoryReport, row: Any, zone: ZoneInfo) -> None:
 		others = [aware(device.heard_until_utc), aware(device.complete_until_utc)]
 		further = proven_further(proven, since, until, others)
 	elif row.purpose == Purpose.PERIODIC.value and device.mode == "History":
-		further = _give_up(row.device, proven or since, until, zone) or proven
+		certain = contacts.certain_of(contacts.contact_of(device), proven)
+		offset = timedelta(seconds=device.clock_offset or 0)
+		further = _give_up(row.device, certain.until if certain else since, until, offset, zone) or proven
 	if further != proven:
 		frappe.db.set_value(
 			"Hikvision Device", row.device, "proven_until_utc", naive(further), update_modified=False
 		)
 
 
-def _give_up(device: str, since: datetime, until: datetime, zone: ZoneInfo) -> datetime | None:
-	"""Where a device is only read and nothing proves it again and again, a gap takes the stretch over; else None.
+def _give_up(
+	device: str, since: datetime, until: datetime, offset: timedelta, zone: ZoneInfo
+) -> datetime | None:
+	"""Where nothing proves a device that is only read, a gap takes the stretch over; until when it does, else None.
 
-	The gap is read once more by itself, and then waits for HR; what comes after it can be proven again.
+	Its outage is that gap already; else so many readings must have proven nothing. The gap is read once more by itself,
+	and then waits for HR; what comes after it can be proven again. since: until when all was certain.
 	"""
-	unproven = frappe.db.count(
+	if until <= since:
+		return None
+	if not gaps.with_outage([device]):
+		if _unproven(device, since) < MOST_UNPROVEN:
+			return None
+		latest = contacts.latest_of(epochs.read([device]).get(device, []))
+		gap = gaps.unread(device, since, until, latest, offset)
+		gaps.insert([gap], zone)
+	gaps.changed(device)
+	return until
+
+
+def _unproven(device: str, since: datetime) -> int:
+	"""How many periodic readings of what came after an instant proved nothing."""
+	return frappe.db.count(
 		DOCTYPE,
 		{
 			"device": device,
@@ -496,13 +556,6 @@ def _give_up(device: str, since: datetime, until: datetime, zone: ZoneInfo) -> d
 			"until_utc": [">", naive(since)],
 		},
 	)
-	if unproven < MOST_UNPROVEN:
-		return None
-	unheard = Break(since, until, Cause.SILENCE)
-	offset = timedelta(seconds=frappe.db.get_value("Hikvision Device", device, "clock_offset") or 0)
-	gaps.insert([gaps.gap_of_break(device, unheard, None, offset, utc_now())], zone)
-	gaps.changed(device)
-	return until
 
 
 def _announce(report: HistoryReport, state: str) -> None:

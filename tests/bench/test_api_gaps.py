@@ -36,6 +36,8 @@ def state_of(gap: Any) -> str:
 	("minutes", "values", "words"),
 	[
 		(None, {}, "Main Door is not heard since 02-03-2026 08:00"),
+		(None, {"cause": "Not Read"}, "Main Door could not be read since 02-03-2026 08:00"),
+		(30, {"cause": "Not Read"}, "Main Door could not be read for certain from"),
 		(30, {}, "The connection to Main Door was lost from 02-03-2026 08:00"),
 		(30, {"cause": "Silence"}, "Main Door was silent from"),
 		(30, {"cause": "Reboot"}, "Main Door restarted; it was not heard from"),

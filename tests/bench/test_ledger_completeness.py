@@ -106,7 +106,9 @@ def test_an_outage_that_began_later_than_it_seemed_begins_then(device: str, list
 	assert len(notices(device)) == 1
 
 
-def test_nobody_is_missed_who_was_never_heard_or_is_only_read(listener: Listener) -> None:
+def test_nobody_is_missed_who_was_never_heard_or_was_not_asked_since_it_is_only_read(
+	listener: Listener,
+) -> None:
 	never, read = create_test_device().name, create_test_device().name
 	listener.hears(read, ago(hours=1), ago(minutes=9))
 	frappe.db.set_value("Hikvision Device", read, "mode", "History")

@@ -11,6 +11,11 @@ INDEXES = (("device", "state"), ("state", "since"))
 
 
 class AccessEventGap(Document):
+	@property
+	def device_title(self) -> str:
+		"""For the words of Notifications, whose subjects have 140 characters."""
+		return frappe.db.get_value("Hikvision Device", self.device, "title") or self.device
+
 	@staticmethod
 	def clear_old_logs(days: int = 400) -> None:
 		"""What Log Settings calls every night: forget gaps that were over so many days ago."""

@@ -69,7 +69,7 @@ frappe.listview_settings["Access Event Gap"] = {
 		if (list.data.length) return;
 		const text = list.filter_area.get().length
 			? __("No gap fits these filters.")
-			: __("No gap: nothing is known to be missing. One opens by itself when a device is not heard or passes over a number.");
+			: __("No gap: nothing is known to be missing. One opens by itself when a device is not heard, cannot be read, or passes over a number.");
 		list.$no_result.find("p").first().text(text);
 	},
 };

@@ -17,7 +17,7 @@ frappe.query_reports["Access Event Gaps"] = {
 			fieldname: "cause", label: __("Noticed By"), fieldtype: "Select",
 			options: [
 				{ value: "", label: __("Noticed by Anything") },
-				...["Serial Jump", "Reconnect", "Silence", "Reboot", "Listener Start"].map((cause) => ({ value: cause, label: __(cause) })),
+				...["Serial Jump", "Reconnect", "Silence", "Reboot", "Listener Start", "Not Read"].map((cause) => ({ value: cause, label: __(cause) })),
 			],
 		},
 	],
