@@ -36,6 +36,7 @@ from hikvision_frappe.listener.contact import is_told_again
 from hikvision_frappe.listener.device_track import DeviceTrack, Intake, utc_now
 from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.handshakes import Handshakes
+from hikvision_frappe.listener.long_lived import LongLived
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.silence import Silence, SilenceSettings
 from hikvision_frappe.listener.site import ConnectionState, DeviceConfig
@@ -68,12 +69,13 @@ class StreamSettings:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
 	"""What all streams of a listener share. handshakes: who may log in now. pulse: when what they have read is parsed
-	and stored."""
+	and stored. long_lived: is told of every stream that was opened."""
 
 	intake: Intake
 	access: Access
 	handshakes: Handshakes
 	pulse: Pulse
+	long_lived: LongLived
 	settings: StreamSettings
 
 
@@ -196,6 +198,7 @@ class DeviceStream:
 		self._track.enter(ConnectionState.CONNECTED)
 		self._track.contact.begin(utc_now())
 		self._silence.begin(asyncio.get_running_loop().time())
+		self._around.long_lived.connected()
 		logger.info("device %s: connected", self._config.key)
 
 	async def _listen(self, chunks: AlertStream, context: ParseContext) -> None:

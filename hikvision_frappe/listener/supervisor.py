@@ -22,6 +22,7 @@ from hikvision_frappe.listener.faults import log_fault
 from hikvision_frappe.listener.forward import Forwarder, ForwardSettings
 from hikvision_frappe.listener.handshakes import Handshakes
 from hikvision_frappe.listener.history import HistoryKeeper, HistorySettings
+from hikvision_frappe.listener.long_lived import LongLived
 from hikvision_frappe.listener.pulse import Pulse
 from hikvision_frappe.listener.push import PushLimits, PushServer
 from hikvision_frappe.listener.refused_logins import RefusedLogins
@@ -363,6 +364,7 @@ class StreamKeeper:
 			parts.access,
 			Handshakes(settings.handshakes, settings.handshake_patience),
 			Pulse(settings.pulse_seconds),
+			LongLived(),
 			settings.stream,
 		)
 
