@@ -138,6 +138,9 @@ def read_event(row: _Record, context: ParseContext, received_at: datetime) -> Ac
 
 def with_ordinals(messages: Iterable[Message]) -> list[Message]:
 	"""The same messages; equal events without a serial number are numbered in order, so that two stay two."""
+	messages = list(messages)
+	if len(messages) == 1:
+		return messages
 	seen: Counter[tuple[object, ...]] = Counter()
 	numbered: list[Message] = []
 	for message in messages:
@@ -355,7 +358,11 @@ def _is_heartbeat(notice: Notice) -> bool:
 
 
 def _first(fields: _Record, *names: str) -> object:
-	return next((fields[name] for name in names if fields.get(name) is not None), None)
+	for name in names:
+		value = fields.get(name)
+		if value is not None:
+			return value
+	return None
 
 
 def _text(value: object, longest: int) -> str:

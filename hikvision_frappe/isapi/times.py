@@ -56,8 +56,7 @@ def read_device_time(text: str, zone: str, trust_offset: bool, received_at: date
 
 	Raises UnreadableTime; ``zone`` must exist (ZoneInfoNotFoundError, a KeyError, otherwise).
 	"""
-	wall, offset_text = _split(text)
-	offset = _read_offset(offset_text, wall, zone) if trust_offset else None
+	wall, offset = _read_text(text, zone, trust_offset)
 	try:
 		if offset is None:
 			moment = _in_zone(wall, zone_named(zone), received_at)
@@ -76,6 +75,13 @@ def read_device_time(text: str, zone: str, trust_offset: bool, received_at: date
 def zone_named(name: str) -> tzinfo:
 	"""The IANA zone; raises ZoneInfoNotFoundError or ValueError for a name that is none."""
 	return ZoneInfo(name)
+
+
+@lru_cache(maxsize=256)  # what many devices tell within a second is written alike
+def _read_text(text: str, zone: str, trust_offset: bool) -> tuple[datetime, timedelta | None]:
+	"""The naive wall time, and its offset from UTC if that can be used."""
+	wall, offset_text = _split(text)
+	return wall, _read_offset(offset_text, wall, zone) if trust_offset else None
 
 
 def _split(text: str) -> tuple[datetime, str]:
