@@ -60,6 +60,8 @@ class Forwarder:
 
 	async def _something_waits(self) -> bool:
 		"""Wait for work or for the end, whichever comes first; True when there is work."""
+		if self._spool.depth:
+			return True
 		work = asyncio.ensure_future(self._spool.wait_for_work())
 		finishing = asyncio.ensure_future(self._finishing.wait())
 		try:
