@@ -58,7 +58,7 @@ class ListenerSettings:
 	push_port, status_port: NO_PORT for none, ANY_PORT for a free one. name: identifies this listener in leases;
 	"" makes it from the host and the spool's path, so that a restarted listener keeps its devices.
 	lease_seconds: after so long without renewal another listener may take a device over; poll_seconds: how often
-	devices are read again and leases renewed. report_seconds: how often changes of state are told; progress_seconds:
+	devices are read again and leases renewed, at the least: three times while a lease lasts. report_seconds: how often changes of state are told; progress_seconds:
 	how often a device of which nothing has changed but how long it was heard; alive_seconds: after so long a
 	listener that has nothing to say says at least that it lives. handshakes: how many streams log in at
 	the same time; handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how
@@ -90,6 +90,11 @@ class ListenerSettings:
 	forward: ForwardSettings = field(default_factory=ForwardSettings)
 	contact: ContactSettings = field(default_factory=ContactSettings)
 	history: HistorySettings = field(default_factory=HistorySettings)
+
+	@property
+	def renew_seconds(self) -> float:
+		"""How often devices are read again: a lease must not end because one answer came late."""
+		return min(self.poll_seconds, self.lease_seconds / 3)
 
 	@property
 	def listener_name(self) -> str:
@@ -263,11 +268,11 @@ class ListenerParts:
 			if devices is not None:
 				await self._use(devices)
 			known = devices is not None or self.tracks
-			await asyncio.sleep(self.settings.poll_seconds if known else self._impatient())
+			await asyncio.sleep(self.settings.renew_seconds if known else self._impatient())
 
 	def _impatient(self) -> float:
 		"""Nothing works before the devices are known."""
-		return min(FIRST_RETRY_SECONDS, self.settings.poll_seconds)
+		return min(FIRST_RETRY_SECONDS, self.settings.renew_seconds)
 
 	async def _use(self, devices: Sequence[DeviceConfig]) -> None:
 		tracks = self.listener.tracks
