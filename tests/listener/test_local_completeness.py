@@ -283,19 +283,6 @@ def test_a_contact_that_is_told_again_does_not_end_an_outage_whose_history_was_r
 	assert it.told == [NoticeKind.OUTAGE]
 
 
-def test_a_contact_that_is_told_again_does_not_end_an_outage_whose_history_was_read(world) -> None:
-	it = world(WITH_HISTORY)
-	it.hears(0, 10)
-	it.comes(200)
-	it.site.ask_history("gate", at(5), at(200))
-	(task,) = it.tasks()
-	it.answers(task)
-	it.hears(0, 10)
-	it.comes(201)
-	assert [gap.until for gap in it.site.gaps()] == [None]
-	assert it.told == [NoticeKind.OUTAGE]
-
-
 def test_a_device_that_was_never_heard_has_no_outage(world) -> None:
 	it = world(STREAM)
 	it.comes(10_000)
