@@ -115,6 +115,19 @@ class Gap:
 	def is_going_on(self) -> bool:
 		return self.until is None
 
+	def holds(self, other: Gap) -> bool:
+		"""Whether the other's numbers are among its own; not while either's are unknown."""
+		if self.first_serial is None or self.last_serial is None:
+			return False
+		if other.first_serial is None or other.last_serial is None:
+			return False
+		is_of_same_count = (self.device, self.epoch) == (other.device, other.epoch)
+		return (
+			is_of_same_count
+			and self.first_serial <= other.first_serial
+			and other.last_serial <= self.last_serial
+		)
+
 
 # Jumps: from the records themselves.
 
@@ -449,6 +462,20 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 			reason = GapReason.ROWS_ARRIVED if gap.expected else GapReason.NOTHING_MISSED
 			return replace(gap, state=GapState.RECOVERED, reason=reason)
 	return _judge_by_history(gap, evidence, now)
+
+
+def told_before(outer: Gap, jumps: Iterable[Gap]) -> Gap:
+	"""A break whose numbers have become known, as far as people were told of them already.
+
+	jumps: those that it holds, as they were before. Where they tell of all that it misses, nobody is told again: it is
+	as unrecoverable as they were, or accepted when each of them was.
+	"""
+	told = [each for each in jumps if each.state in (GapState.UNRECOVERABLE, GapState.ACCEPTED)]
+	is_open = outer.state in UNRESOLVED and outer.missing
+	if not is_open or sum(each.missing or 0 for each in told) < (outer.missing or 0):
+		return outer
+	state = max((each.state for each in told), key=lambda state: state is GapState.UNRECOVERABLE)
+	return replace(outer, state=state, reason=told[0].reason)
 
 
 def _with_range(gap: Gap, evidence: Evidence) -> Gap:

@@ -38,6 +38,7 @@ from hikvision_frappe.core.gaps import (
 	is_unread,
 	judge,
 	may_be_unread,
+	told_before,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch, numbered_name
 from hikvision_frappe.core.states import EventState
@@ -308,26 +309,55 @@ class _Round:
 		judged = {gap.name: judge(gap, evidence[gap.name], self.now) for gap in waiting}
 		asked = self._queue_for_gaps(waiting, judged, evidence)
 		judged |= asked
+		before = {gap.name: gap for gap in waiting}
+		told = self._told_before(judged, before)
+		judged |= told
 		absorbed = _absorbed(judged)
 		changes = [
 			judged[gap.name] for gap in waiting if judged[gap.name] != gap and gap.name not in absorbed
 		]
-		before = {gap.name: gap for gap in waiting}
 		alarming = [
 			gap
 			for gap in changes
-			if gap.state is GapState.UNRECOVERABLE and before[gap.name].state is not GapState.UNRECOVERABLE
+			if gap.state is GapState.UNRECOVERABLE
+			and before[gap.name].state is not GapState.UNRECOVERABLE
+			and gap.name not in told
 		]
-		told = {gap.name for gap in alarming}
-		gaps.update([gap for gap in changes if gap.name not in told], self.zone)
+		apart = {gap.name for gap in alarming}
+		gaps.update([gap for gap in changes if gap.name not in apart], self.zone)
 		gaps.delete(absorbed)
 		history.move(absorbed)
+		gaps.move_notices(
+			{name: outer for name, outer in absorbed.items() if before[name].state is GapState.UNRECOVERABLE}
+		)
 		frappe.db.commit()  # nosemgrep: the judgements are one transaction, each notice is its own
 		for gap in alarming[:MOST_NOTICES]:
 			gaps.tell(partial(gaps.save_document, gap, self.zone, alerted=1))
 		self.changed |= {gap.device for gap in changes}
 		for device in self.devices.values():
 			device.gaps = [judged.get(gap.name, gap) for gap in device.gaps if gap.name not in absorbed]
+
+	def _told_before(self, judged: Mapping[str, Gap], before: Mapping[str, Gap]) -> dict[str, Gap]:
+		"""The breaks whose numbers have just become known, of which jumps had told people all; as those were."""
+		ranged = [
+			gap
+			for name, gap in judged.items()
+			if gap.cause is not Cause.SERIAL_JUMP and gap.missing and before[name].first_serial is None
+		]
+		if not ranged:
+			return {}
+		jumps = [gap for gap in before.values() if gap.cause is Cause.SERIAL_JUMP]
+		jumps += gaps.accepted_jumps({gap.device for gap in ranged})
+		told = {}
+		for outer in ranged:
+			held = [jump for jump in jumps if outer.holds(jump)]
+			known = told_before(outer, held)
+			if known is not outer:
+				told[outer.name] = known
+			if known.state is GapState.ACCEPTED:
+				accepted = next(jump for jump in held if jump.state is GapState.ACCEPTED)
+				gaps.accept_like(outer.name, accepted.name)
+		return told
 
 	def _evidence(self, waiting: Sequence[Gap]) -> dict[str, Evidence]:
 		answers = history.answers(
@@ -559,20 +589,14 @@ def _absorbed(judged: Mapping[str, Gap]) -> dict[str, str]:
 	breaks = defaultdict(list)
 	for gap in judged.values():
 		if gap.cause is not Cause.SERIAL_JUMP and gap.missing:
-			breaks[(gap.device, gap.epoch)].append(gap)
+			breaks[gap.device].append(gap)
 	return {
 		gap.name: outer.name
 		for gap in judged.values()
 		if gap.cause is Cause.SERIAL_JUMP
-		for outer in breaks[(gap.device, gap.epoch)]
-		if _contains(outer, gap)
+		for outer in breaks[gap.device]
+		if outer.holds(gap)
 	}
-
-
-def _contains(outer: Gap, inner: Gap) -> bool:
-	if None in (outer.first_serial, outer.last_serial, inner.first_serial, inner.last_serial):
-		return False
-	return outer.first_serial <= inner.first_serial and inner.last_serial <= outer.last_serial  # type: ignore[operator]
 
 
 def _present(ranges: Mapping[str, tuple[Gap, int, int]], chunk: int = 100) -> dict[str, int]:

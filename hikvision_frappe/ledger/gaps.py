@@ -109,6 +109,37 @@ def _gap(
 	)
 
 
+def accepted_jumps(devices: Iterable[str]) -> list[Gap]:
+	"""The jumps in the numbers of these devices that HR accepted."""
+	gap = frappe.qb.DocType(DOCTYPE)
+	rows = (
+		frappe.qb.from_(gap)
+		.select(*_COLUMNS)
+		.where((gap.state == GapState.ACCEPTED.value) & (gap.cause == Cause.SERIAL_JUMP.value))
+		.where(gap.device.isin(sorted(devices) or [""]))
+		.run()
+	)
+	return [_gap(*row) for row in rows]
+
+
+def accept_like(name: str, other: str) -> None:
+	"""Write down that a gap was accepted with another one, by the same person and with the same remark."""
+	columns = ["accepted_by", "accepted_at", "remark"]
+	values = frappe.db.get_value(DOCTYPE, other, columns, as_dict=True)
+	frappe.db.set_value(DOCTYPE, name, values, update_modified=False)
+
+
+def move_notices(gaps_by_name: Mapping[str, str]) -> None:
+	"""Let the notices of some gaps lead to others: {gap that is no more: the other gap}."""
+	log = frappe.qb.DocType("Notification Log")
+	for name, other in gaps_by_name.items():
+		(
+			frappe.qb.update(log)
+			.set(log.document_name, other)
+			.where((log.document_type == DOCTYPE) & (log.document_name == name))
+		).run()
+
+
 def values_of(gap: Gap, zone: ZoneInfo) -> dict[str, Any]:
 	"""The columns of a gap, but its name."""
 	return {

@@ -32,6 +32,7 @@ from hikvision_frappe.core.gaps import (
 	judge,
 	may_be_unread,
 	meet,
+	told_before,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT
 from hikvision_frappe.core.watermark import Coverage, HeldBy, Watermark, watermark
@@ -490,9 +491,9 @@ def tend(
 			_tend_unread(connection, config, settings, now, notice_outages)
 		elif notice_outages:
 			_notice_outage(connection, device, settings, now)
+		_join_jumps_to_breaks(connection, device)
 		for gap in unresolved(connection, device):
-			if not _is_told_by_a_break(connection, gap, settings, config):
-				_tend_gap(connection, gap, config, settings, now)
+			_tend_gap(connection, gap, config, settings, now)
 		if config is not None:
 			local_history.queue_periodic(connection, config, settings, now)
 		_save_watermark(connection, device, config)
@@ -572,20 +573,33 @@ def _tend_gap(
 		_notify(connection, judged, NoticeKind.UNRECOVERABLE, now)
 
 
-def _is_told_by_a_break(
-	connection: sqlite3.Connection, gap: Gap, settings: KeeperSettings, config: DeviceConfig | None
-) -> bool:
-	"""Whether a jump is what an unresolved break missed; it is forgotten then, for the break says the same, and more."""
-	if gap.cause is not Cause.SERIAL_JUMP or gap.first_serial is None or gap.last_serial is None:
-		return False
-	for other in unresolved(connection, gap.device):
-		if other.cause is Cause.SERIAL_JUMP or other.epoch != gap.epoch:
+def _join_jumps_to_breaks(connection: sqlite3.Connection, device: str) -> None:
+	"""A jump that is what an unresolved break missed is forgotten, for the break says the same, and more."""
+	found = unresolved(connection, device)
+	jumps = [gap for gap in found if gap.cause is Cause.SERIAL_JUMP]
+	counts = _counts(connection, device)
+	for gap in found:
+		if gap.cause is Cause.SERIAL_JUMP:
 			continue
-		first, last = _range(other, _evidence(connection, other, settings, config).bound)
-		if first is not None and last is not None and first <= gap.first_serial and gap.last_serial <= last:
-			connection.execute("DELETE FROM gap WHERE id = ?", (int(gap.name),))
-			return True
-	return False
+		first, last = _range(gap, _bound(connection, gap, counts)[0])
+		outer = replace(
+			gap, first_serial=first, last_serial=last, found=_present(connection, gap, first, last)
+		)
+		held = [jump for jump in jumps if outer.holds(jump)]
+		if gap.first_serial is None and outer.missing:
+			_save_gap(connection, told_before(outer, [*held, *_accepted_within(connection, outer)]))
+		for jump in held:
+			connection.execute("DELETE FROM gap WHERE id = ?", (int(jump.name),))
+			jumps.remove(jump)
+
+
+def _accepted_within(connection: sqlite3.Connection, outer: Gap) -> list[Gap]:
+	accepted = _read_gaps(
+		connection,
+		f"SELECT {GAP_COLUMNS} FROM gap WHERE device = ? AND state = 'Accepted' AND cause = ?",  # noqa: S608 ours
+		(outer.device, Cause.SERIAL_JUMP.value),
+	)
+	return [gap for gap in accepted if outer.holds(gap)]
 
 
 def _range(gap: Gap, bound: int | None) -> tuple[int | None, int | None]:

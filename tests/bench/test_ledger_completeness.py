@@ -418,6 +418,48 @@ def test_a_device_that_came_to_push_without_heartbeats_is_neither_missed_nor_hel
 	assert complete_until(device) == ago(minutes=8)
 
 
+def a_loss_with_two_names(device: str, listener: Listener) -> None:
+	"""A jump that people were told of, and a break whose next record has still to show that it is the same loss."""
+	deliver([record(device, 1, ago(minutes=30))])
+	listener.hears(device, ago(hours=1), ago(minutes=9))
+	listener.hears(device, ago(minutes=8), ago(seconds=5))
+	deliver([record(device, 5, ago(minutes=8, seconds=30)).retold(live=False)])
+	look()
+	states = {each.cause: each.state for each in gaps(device)}
+	assert states == {"Serial Jump": "Unrecoverable", "Reconnect": "Open"}
+	assert len(notices(device)) == 1
+
+
+def test_a_loss_that_has_two_names_is_told_once(device: str, listener: Listener) -> None:
+	a_loss_with_two_names(device, listener)
+	deliver([record(device, 6, ago(minutes=5))])
+	look()
+	look()
+	found = gap(device)
+	assert (found.cause, found.state, found.missing) == ("Reconnect", "Unrecoverable", 3)
+	assert len(notices(device)) == 1
+
+
+def test_a_loss_that_has_two_names_is_accepted_once(device: str, listener: Listener) -> None:
+	a_loss_with_two_names(device, listener)
+	(jump,) = [each.name for each in gaps(device) if each.cause == "Serial Jump"]
+	ledger_gaps.accept(jump, "Nobody was there.")
+	frappe.db.commit()
+	deliver([record(device, 6, ago(minutes=5))])
+	look()
+	assert {(each.state, each.remark) for each in gaps(device)} == {("Accepted", "Nobody was there.")}
+	assert {each.accepted_by for each in gaps(device)} == {frappe.session.user}
+	assert len(notices(device)) == 1
+
+
+def test_a_break_that_missed_more_than_people_were_told_of_is_told(device: str, listener: Listener) -> None:
+	a_loss_with_two_names(device, listener)
+	deliver([record(device, 9, ago(minutes=5))])
+	look()
+	assert (gap(device).state, gap(device).missing) == ("Unrecoverable", 6)
+	assert len(notices(device)) == 2
+
+
 def test_a_reading_for_a_jump_becomes_one_for_the_break_that_caused_it(listener: Listener) -> None:
 	device = create_test_device().name
 	deliver([record(device, number, ago(minutes=30 - number)) for number in (1, 2)])

@@ -33,6 +33,7 @@ from hikvision_frappe.core.gaps import (
 	may_be_unread,
 	meet,
 	restarts,
+	told_before,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT, LedgerView, SerialEpoch, place
 
@@ -457,3 +458,40 @@ def test_an_outage_from_when_the_device_was_still_to_be_heard_ends_as_it_comes_t
 	outage = Gap("g", "gate", Cause.SILENCE, minute(0), None, minute(3))
 	ended = end_of_unread(outage, minute(0), minute(5))
 	assert ended is not None and ended.until == minute(5)
+
+
+A_BREAK = Gap("", "gate", Cause.RECONNECT, at(10), at(20), at(20), epoch=1)
+
+
+def test_a_break_is_told_as_its_jumps_were_where_they_told_all_of_it() -> None:
+	outer = replace(A_BREAK, first_serial=2, last_serial=9, found=2)
+	unrecoverable = replace(A_BREAK, first_serial=2, last_serial=4, state=GapState.UNRECOVERABLE)
+	accepted = replace(A_BREAK, first_serial=7, last_serial=9, state=GapState.ACCEPTED)
+	assert told_before(outer, [unrecoverable, accepted]).state is GapState.UNRECOVERABLE
+	assert (
+		told_before(outer, [replace(unrecoverable, state=GapState.ACCEPTED), accepted]).state
+		is GapState.ACCEPTED
+	)
+
+
+@pytest.mark.parametrize("state", [GapState.OPEN, GapState.FILLING, GapState.RECOVERED])
+def test_a_break_of_which_people_were_told_in_part_is_told_of_itself(state: GapState) -> None:
+	outer = replace(A_BREAK, first_serial=2, last_serial=9)
+	told = replace(A_BREAK, first_serial=2, last_serial=4, state=GapState.UNRECOVERABLE)
+	rest = replace(A_BREAK, first_serial=5, last_serial=9, state=state)
+	assert told_before(outer, [told, rest]) is outer
+
+
+def test_a_break_that_is_over_stays_so() -> None:
+	outer = replace(A_BREAK, first_serial=2, last_serial=4, state=GapState.RECOVERED)
+	assert told_before(outer, [replace(outer, state=GapState.UNRECOVERABLE)]) is outer
+
+
+def test_a_gap_holds_another_of_the_same_count_within_its_numbers() -> None:
+	outer = replace(A_BREAK, epoch=1, first_serial=2, last_serial=9)
+	assert outer.holds(replace(outer, first_serial=9))
+	assert not outer.holds(replace(outer, last_serial=10))
+	assert not outer.holds(replace(outer, epoch=2))
+	assert not outer.holds(replace(outer, device="another"))
+	assert not outer.holds(A_BREAK)
+	assert not A_BREAK.holds(outer)

@@ -191,6 +191,58 @@ def test_a_lost_clock_proves_nothing(world) -> None:
 	assert [gap.state for gap in it.site.gaps()] == [GapState.OPEN]
 
 
+def a_loss_with_two_names(world) -> Any:
+	"""A jump that people were told of, and a break whose next record has still to show that it is the same loss."""
+	it = world(STREAM)
+	it.tells(1)
+	it.hears(0, 10)
+	it.hears(20, 25)
+	it.now = at(26)
+	it.tells(5, live=False, at=at(20))
+	it.hears(20, 700)
+	it.comes(701)
+	assert [gap.cause for gap in it.site.gaps() if gap.state is GapState.UNRECOVERABLE] == [Cause.SERIAL_JUMP]
+	assert it.told == [NoticeKind.UNRECOVERABLE]
+	return it
+
+
+def test_a_loss_that_has_two_names_is_told_once(world) -> None:
+	it = a_loss_with_two_names(world)
+	it.now = at(702)
+	it.tells(6)
+	it.hears(20, 1400)
+	it.comes(1401)
+	(gap,) = it.site.gaps()
+	assert (gap.cause, gap.state, gap.missing) == (Cause.RECONNECT, GapState.UNRECOVERABLE, 3)
+	assert it.told == [NoticeKind.UNRECOVERABLE]
+	it.tells(2, 3, 4, live=False, at=at(15))
+	it.comes(1402)
+	assert [gap.state for gap in it.site.gaps()] == [GapState.RECOVERED]
+
+
+def test_a_loss_that_has_two_names_is_accepted_once(world) -> None:
+	it = a_loss_with_two_names(world)
+	(jump,) = [gap for gap in it.site.gaps() if gap.cause is Cause.SERIAL_JUMP]
+	assert it.site.accept_gap(jump.name, "written down by hand")
+	it.now = at(702)
+	it.tells(6)
+	it.hears(20, 1400)
+	it.comes(1401)
+	assert {gap.state for gap in it.site.gaps()} == {GapState.ACCEPTED}
+	assert it.told == [NoticeKind.UNRECOVERABLE]
+
+
+def test_a_break_that_missed_more_than_people_were_told_of_is_told(world) -> None:
+	it = a_loss_with_two_names(world)
+	it.now = at(702)
+	it.tells(9)
+	it.hears(20, 1400)
+	it.comes(1401)
+	(gap,) = it.site.gaps()
+	assert (gap.state, gap.missing) == (GapState.UNRECOVERABLE, 6)
+	assert it.told == [NoticeKind.UNRECOVERABLE] * 2
+
+
 def test_people_accept_what_nobody_can_fill_and_the_watermark_goes_on(world) -> None:
 	it = world(STREAM)
 	it.tells(1)
