@@ -101,6 +101,16 @@ def proven_further(
 	return _latest(proven_until, until)
 
 
+def pass_over(
+	proven_until: datetime | None, until: datetime, others: Iterable[datetime | None]
+) -> datetime | None:
+	"""``Coverage.proven_until`` after readings up to ``until`` that proved nothing again and again, of a device that is
+	heard as well: what is certain by that is not read for ever. others: the instants until which it is.
+	"""
+	certain = _latest(*others)
+	return proven_until if certain is None else _latest(proven_until, min(until, certain))
+
+
 def shift_watermark(moments: Iterable[datetime | None]) -> datetime | None:
 	"""The least of the watermarks of a shift's devices; None when there is none, or one of them has none."""
 	known = list(moments)

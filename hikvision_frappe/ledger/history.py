@@ -27,7 +27,7 @@ from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
 from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading
-from hikvision_frappe.core.watermark import proven_further
+from hikvision_frappe.core.watermark import pass_over, proven_further
 from hikvision_frappe.ledger import contacts, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
 from hikvision_frappe.ledger.recorded import Stretch, known_records
@@ -511,14 +511,16 @@ def _conclude(report: HistoryReport, row: Any, zone: ZoneInfo) -> None:
 	if not device:
 		return
 	since, until, proven = aware(row.since_utc), aware(row.until_utc), aware(device.proven_until_utc)
+	others = [aware(device.heard_until_utc), aware(device.complete_until_utc)]
 	further = proven
 	if report.state is HistoryState.PROVEN:
-		others = [aware(device.heard_until_utc), aware(device.complete_until_utc)]
 		further = proven_further(proven, since, until, others)
 	elif row.purpose == Purpose.PERIODIC.value and device.mode == "History":
 		certain = contacts.certain_of(contacts.contact_of(device), proven)
 		offset = timedelta(seconds=device.clock_offset or 0)
 		further = _give_up(row.device, certain.until if certain else since, until, offset, zone) or proven
+	elif row.purpose == Purpose.PERIODIC.value and _unproven(row.device, proven or since) >= MOST_UNPROVEN:
+		further = pass_over(proven, until, others)
 	if further != proven:
 		frappe.db.set_value(
 			"Hikvision Device", row.device, "proven_until_utc", naive(further), update_modified=False

@@ -35,7 +35,7 @@ from hikvision_frappe.core.gaps import (
 	told_before,
 )
 from hikvision_frappe.core.identity import SERIAL_LIMIT
-from hikvision_frappe.core.watermark import Coverage, HeldBy, Watermark, watermark
+from hikvision_frappe.core.watermark import Coverage, HeldBy, Watermark, pass_over, watermark
 from hikvision_frappe.listener import local_history
 from hikvision_frappe.listener.site import (
 	DeviceConfig,
@@ -257,31 +257,47 @@ def note_history(
 	"""Write down how far a reading is, and what its end says of its device; False when it is not wanted any more."""
 	if not local_history.note(connection, report, settings, now):
 		return False
-	if report.state is HistoryState.UNPROVEN and _is_only_read(config):
-		_give_up(connection, report, now)
+	stretch = local_history.periodic_stretch(connection, report.task)
+	if report.state is HistoryState.UNPROVEN and stretch is not None:
+		give_up = _give_up if _is_only_read(config) else _pass_over
+		give_up(connection, report.device, *stretch, now)
 	return True
 
 
-def _give_up(connection: sqlite3.Connection, report: HistoryReport, now: datetime) -> None:
+def _give_up(
+	connection: sqlite3.Connection, device: str, since: datetime, until: datetime, now: datetime
+) -> None:
 	"""Where nothing proves a device that is only read, a gap takes the stretch over: what comes after can be proven.
 
 	Its outage is that gap already; else so many readings must have proven nothing.
 	"""
-	stretch = local_history.periodic_stretch(connection, report.task)
-	if stretch is None:
-		return
-	certain = _certain_until(connection, report.device)
-	since, until = certain or stretch[0], stretch[1]
+	since = _certain_until(connection, device) or since
 	if until <= since:
 		return
-	if _going_on(connection, report.device) is None:
-		if local_history.unproven_since(connection, report.device, since) < MOST_UNPROVEN:
+	if _going_on(connection, device) is None:
+		if local_history.unproven_since(connection, device, since) < MOST_UNPROVEN:
 			return
-		_insert_gap(connection, _unread(connection, report.device, since, until, now))
-	connection.execute(
-		"UPDATE coverage SET proven_until = ? WHERE device = ?",
-		(until.timestamp(), report.device),
-	)
+		_insert_gap(connection, _unread(connection, device, since, until, now))
+	_set_proven(connection, device, until)
+
+
+def _pass_over(
+	connection: sqlite3.Connection, device: str, since: datetime, until: datetime, now: datetime
+) -> None:
+	"""Where nothing proves the history of a device that is heard as well, what is certain by that is not read for ever."""
+	heard, proven, complete = connection.execute(
+		"SELECT heard_until, proven_until, complete_until FROM coverage WHERE device = ?", (device,)
+	).fetchone()
+	proven_until = moment_or_none(proven)
+	if local_history.unproven_since(connection, device, proven_until or since) < MOST_UNPROVEN:
+		return
+	further = pass_over(proven_until, until, [moment_or_none(heard), moment_or_none(complete)])
+	if further is not None:
+		_set_proven(connection, device, further)
+
+
+def _set_proven(connection: sqlite3.Connection, device: str, until: datetime) -> None:
+	connection.execute("UPDATE coverage SET proven_until = ? WHERE device = ?", (until.timestamp(), device))
 
 
 def _unread(

@@ -283,6 +283,25 @@ def test_an_outage_from_when_it_was_streamed_ends_once_as_it_comes_to_be_read(li
 	assert len(notices(time.device)) == 2
 
 
+def test_a_device_that_is_heard_as_well_is_not_read_from_the_same_place_for_ever(listener: Listener) -> None:
+	device = create_test_device("Gate", mode="Stream", history=1, history_minutes=PERIOD).name
+	time = Time(device, listener)
+	listener.hears(device, ago(hours=1), ago(seconds=1))
+	look()
+	time.answers(HistoryState.PROVEN)
+	spans = []
+	for turn in range(4):
+		time.passes(PERIOD)
+		listener.hears(device, ago(hours=2), ago(seconds=9 - turn))  # a report that says the same is none
+		look()
+		(task,) = lent(listener)
+		spans.append(round((task.until - task.since) / timedelta(minutes=PERIOD), 1))
+		listener.report_history(ended(task.name, device, HistoryState.UNPROVEN))
+	overlap = AT_ONCE.overlap / timedelta(minutes=PERIOD)
+	assert spans == [pytest.approx(periods + overlap, abs=0.1) for periods in (1, 2, 3, 1)]
+	assert gaps(device) == []
+
+
 def change_mode(device: str, mode: str) -> None:
 	frappe.db.set_value("Hikvision Device", device, "mode", mode)
 	frappe.db.commit()

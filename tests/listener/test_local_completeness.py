@@ -615,6 +615,21 @@ def test_the_third_reading_that_proves_nothing_of_a_stretch_makes_a_gap_of_it(wo
 	assert len(it.site.gaps()) == 1
 
 
+def test_a_device_that_is_heard_as_well_is_not_read_from_the_same_place_for_ever(world) -> None:
+	it = world(replace(STREAM, history=True, history_seconds=60.0))
+	it.hears(-60, 0)
+	read_at(it, 0)
+	begins = []
+	for minute in range(1, 8):
+		it.hears(-60, 60 * minute)
+		it.comes(60 * minute)
+		(task,) = it.tasks()
+		begins.append((task.since - at(0)).total_seconds() + PATIENCE.overlap.total_seconds())
+		it.answers(task, HistoryState.UNPROVEN)
+	assert begins == [0, 0, 0, 180, 180, 180, 360]
+	assert it.site.gaps() == []
+
+
 def test_readings_that_prove_nothing_again_and_again_make_a_gap_of_every_three(world) -> None:
 	it = world(READ)
 	read_at(it, 0)
