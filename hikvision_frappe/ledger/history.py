@@ -35,7 +35,7 @@ from hikvision_frappe.ledger.signal import wake_keeper
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.history import HistorySettings, read_due_histories
 from hikvision_frappe.listener.local_history import Purpose
-from hikvision_frappe.listener.site import HistoryReport, HistoryState, HistoryTask
+from hikvision_frappe.listener.site import ANSWERS, HistoryReport, HistoryState, HistoryTask
 
 DOCTYPE = "Hikvision History Fetch"
 RETRY_SECONDS = (5.0, 600.0)
@@ -215,16 +215,6 @@ class Answer:
 	failed_at: datetime | None = None
 
 
-_ANSWERS = {
-	HistoryState.QUEUED: HistoryAnswer.RUNNING,
-	HistoryState.RUNNING: HistoryAnswer.RUNNING,
-	HistoryState.PROVEN: HistoryAnswer.PROVEN,
-	HistoryState.UNPROVEN: HistoryAnswer.UNPROVEN,
-	HistoryState.FAILED: HistoryAnswer.FAILED,
-	HistoryState.CANCELLED: HistoryAnswer.FAILED,
-}
-
-
 def answers(waiting: Sequence[Gap], latest_epochs: dict[str, int]) -> dict[str, Answer]:
 	"""The newest answer to each gap that is over, where there is one; two statements.
 
@@ -279,7 +269,7 @@ def _readings_of(names: list[str]) -> list[Any]:
 
 def _speaks_of(gap: Gap, row: Any, latest_epoch: int | None) -> bool:
 	"""Numbers that are known to be missing are asked for by number, whatever their time; only of the present count."""
-	answer = _ANSWERS[HistoryState(row.state)]
+	answer = ANSWERS[HistoryState(row.state)]
 	is_read = answer in (HistoryAnswer.PROVEN, HistoryAnswer.UNPROVEN)
 	if not is_read or row.numbered == "No" or gap.expected is None or gap.epoch != latest_epoch:
 		return True
@@ -288,7 +278,7 @@ def _speaks_of(gap: Gap, row: Any, latest_epoch: int | None) -> bool:
 
 
 def _answer(row: Any) -> Answer:
-	answer = _ANSWERS[HistoryState(row.state)]
+	answer = ANSWERS[HistoryState(row.state)]
 	is_final = answer is HistoryAnswer.FAILED and not row.next_attempt_at_utc
 	return Answer(answer, row.new_rows, row.numbered != "No", row.ended_at if is_final else None)
 

@@ -16,7 +16,7 @@ from hikvision_frappe.core.gaps import Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
-from hikvision_frappe.listener.site import DeviceConfig, HistoryReport, HistoryState, HistoryTask
+from hikvision_frappe.listener.site import ANSWERS, DeviceConfig, HistoryReport, HistoryState, HistoryTask
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS fetch (
@@ -401,20 +401,11 @@ def answer_for(connection: sqlite3.Connection, gap: Gap) -> GapAnswer:
 		),
 	)
 	for state, told, numbered, first, last in rows:
-		answer = _ANSWERS[HistoryState(state)]
+		answer = ANSWERS[HistoryState(state)]
 		is_read = answer in (HistoryAnswer.PROVEN, HistoryAnswer.UNPROVEN)
 		if not is_read or numbered == 0 or _speaks_of(gap, first, last):
 			return GapAnswer(answer, told, numbered != 0)
 	return GapAnswer()
-
-
-_ANSWERS = {
-	HistoryState.QUEUED: HistoryAnswer.RUNNING,
-	HistoryState.RUNNING: HistoryAnswer.RUNNING,
-	HistoryState.PROVEN: HistoryAnswer.PROVEN,
-	HistoryState.UNPROVEN: HistoryAnswer.UNPROVEN,
-	HistoryState.FAILED: HistoryAnswer.FAILED,
-}
 
 
 def _speaks_of(gap: Gap, first: int | None, last: int | None) -> bool:

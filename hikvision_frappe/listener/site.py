@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Protocol
 
 from hikvision_frappe.core.event import AccessEvent
-from hikvision_frappe.core.gaps import Contact
+from hikvision_frappe.core.gaps import Contact, HistoryAnswer
 from hikvision_frappe.isapi.address import DeviceAddress
 
 
@@ -159,6 +159,17 @@ class HistoryState(str, Enum):
 	UNPROVEN = "Unproven"  # read, but nothing proves that it was all; the reason says why
 	FAILED = "Failed"  # could not be read; the error says what to do
 	CANCELLED = "Cancelled"
+
+
+# What a reading in each state says of the gaps that it covers.
+ANSWERS = {
+	HistoryState.QUEUED: HistoryAnswer.RUNNING,
+	HistoryState.RUNNING: HistoryAnswer.RUNNING,
+	HistoryState.PROVEN: HistoryAnswer.PROVEN,
+	HistoryState.UNPROVEN: HistoryAnswer.UNPROVEN,
+	HistoryState.FAILED: HistoryAnswer.FAILED,
+	HistoryState.CANCELLED: HistoryAnswer.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
