@@ -405,8 +405,12 @@ class NoPassIsLost(RuleBasedStateMachine):
 		) == Counter((each.serial_no, *each.content) for each in self.door.log)
 		self.people_pass(["0007"])
 		self.all_goes_well(seconds=300)
-		waiting = [gap for gap in self.site.gaps() if gap.state in UNSETTLED]
+		waiting = [gap for gap in self.site.gaps() if gap.state in UNSETTLED and not self.is_just_made(gap)]
 		assert not waiting, self.story()
+
+	def is_just_made(self, gap: Gap) -> bool:
+		"""While nothing proves a device that is only read, a new gap takes over every few readings, and is read once."""
+		return gap.cause is Cause.NOT_READ and self.now - gap.noticed_at <= timedelta(minutes=1)
 
 	def numbered(self, record: Truth) -> AccessEvent:
 		context = ParseContext(KEY, "UTC", True, Source.HISTORY, record.hardware)
