@@ -115,6 +115,11 @@ class Gap:
 	def is_going_on(self) -> bool:
 		return self.until is None
 
+	@property
+	def is_told_by_history_alone(self) -> bool:
+		"""Whether the numbers of later records tell nothing of it: none is known after which it misses something."""
+		return self.cause is Cause.NOT_READ
+
 	def holds(self, other: Gap) -> bool:
 		"""Whether the other's numbers are among its own; not while either's are unknown."""
 		if self.first_serial is None or self.last_serial is None:
@@ -451,8 +456,8 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 		return gap
 	if gap.is_going_on:
 		return replace(gap, state=GapState.OPEN, reason=GapReason.GOING_ON)
-	if gap.cause is Cause.NOT_READ:  # a count that began anew has a gap of its own there
-		evidence = replace(evidence, restarted=False)
+	if gap.is_told_by_history_alone:  # a count that began anew has a gap of its own there
+		evidence = replace(evidence, bound=None, restarted=False)
 	if evidence.rebooted and gap.cause in (Cause.RECONNECT, Cause.SILENCE):
 		gap = replace(gap, cause=Cause.REBOOT)
 	gap = _with_range(gap, evidence)
@@ -519,7 +524,8 @@ def _judge_unproven(gap: Gap, evidence: Evidence) -> Gap:
 
 def _judge_without_history(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 	nothing_came = evidence.bound is None and not evidence.restarted
-	if gap.expected is None and evidence.numbered and nothing_came:
+	will_be_told = evidence.numbered and not gap.is_told_by_history_alone
+	if gap.expected is None and will_be_told and nothing_came:
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_RECORD)
 	if _waited(gap, now) < evidence.patience:
 		return _in_state(gap, GapState.OPEN, GapReason.AWAITING_ROWS)

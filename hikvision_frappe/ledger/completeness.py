@@ -393,7 +393,7 @@ class _Round:
 		Asks the ledger only where the device has made records since the gap began.
 		"""
 		device = self.devices[gap.device]
-		if gap.first_serial is not None or gap.until is None:
+		if gap.first_serial is not None or gap.until is None or gap.is_told_by_history_alone:
 			return None, False
 		epoch, after = gap.epoch or 1, gap.after_serial or 0
 		latest = device.latest

@@ -661,7 +661,7 @@ def _counts(connection: sqlite3.Connection, device: str) -> dict[int, int]:
 
 def _bound(connection: sqlite3.Connection, gap: Gap, counts: Mapping[int, int]) -> tuple[int | None, bool]:
 	"""The number that ends the gap; or whether its count ended before, so that there is none."""
-	if gap.until is None or gap.first_serial is not None:
+	if gap.until is None or gap.first_serial is not None or gap.is_told_by_history_alone:
 		return None, False
 	values = {
 		"device": gap.device,

@@ -495,3 +495,21 @@ def test_a_gap_holds_another_of_the_same_count_within_its_numbers() -> None:
 	assert not outer.holds(replace(outer, device="another"))
 	assert not outer.holds(A_BREAK)
 	assert not A_BREAK.holds(outer)
+
+
+UNREAD = gap_of_unread("g", "gate", minute(0), minute(60), minute(60), 1, 0.0)
+
+
+def test_whatever_numbers_its_records_have_only_history_tells_what_was_not_read() -> None:
+	"""Its first record may seem to be made after the gap because the clock was ahead then."""
+	first_seems_later = Evidence(bound=1, history=True)
+	assert judge(UNREAD, first_seems_later, minute(61)).state is GapState.OPEN
+	unproven = judge(UNREAD, replace(first_seems_later, answer=HistoryAnswer.UNPROVEN), minute(61))
+	assert (unproven.state, unproven.reason) == (GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)
+
+
+def test_what_was_not_read_waits_for_no_record_where_there_is_no_history_any_more() -> None:
+	without = Evidence(history=False, patience=timedelta(minutes=10))
+	assert judge(UNREAD, without, minute(65)).reason is GapReason.AWAITING_ROWS
+	given_up = judge(UNREAD, without, minute(75))
+	assert (given_up.state, given_up.reason) == (GapState.UNRECOVERABLE, GapReason.NO_HISTORY)

@@ -661,6 +661,21 @@ def test_a_count_that_began_again_while_a_device_was_not_read_is_told_by_its_own
 	]
 
 
+def test_a_first_record_by_a_clock_that_was_ahead_makes_nothing_complete_that_was_not_proven(world) -> None:
+	it = world(READ)
+	it.tells(1, source=Source.HISTORY, at=at(50_000))
+	it.tells(2, source=Source.HISTORY)
+	read_at(it, 0)
+	for minute in (1, 2, 3):
+		read_at(it, 60 * minute, HistoryState.UNPROVEN)
+	it.comes(186)
+	(task,) = it.tasks()
+	it.answers(task, HistoryState.UNPROVEN)
+	it.comes(187)
+	assert it.states == [(GapState.UNRECOVERABLE, GapReason.HISTORY_UNPROVEN)]
+	assert it.complete_until <= at(0)
+
+
 def test_a_quiet_device_that_is_read_has_no_outage(world) -> None:
 	it = world(READ)
 	for minute in range(30):
