@@ -332,7 +332,7 @@ class PeriodicReading:
 	"""One of the readings that are made every so often.
 
 	asked_at: when it was asked for; it reads until then. answered: it was read to its end, proven or not. is_coming: its
-	rows are coming in now.
+	rows are coming in now, or those of another reading of its device, for which it waits.
 	"""
 
 	asked_at: datetime

@@ -163,27 +163,39 @@ def periodic_since(
 	found: dict[str, list[PeriodicReading]] = defaultdict(list)
 	names = sorted(devices)
 	for start in range(0, len(names), chunk):
-		rows = _periodic_rows({name: devices[name] for name in names[start : start + chunk]})
-		for row in {row.name: row for row in rows}.values():
-			state = HistoryState(row.state)
-			is_held = bool(row.leased_until and row.leased_until >= naive(now))
-			is_coming = state is HistoryState.RUNNING and is_held and row.rows > 0
-			found[row.device].append(PeriodicReading(aware(row.until_utc), state in ANSWERED, is_coming))
+		rows = _rows_since({name: devices[name] for name in names[start : start + chunk]})
+		answering = {row.device for row in rows if _is_coming(row, now)}
+		for row in {row.name: row for row in rows if row.purpose == Purpose.PERIODIC.value}.values():
+			is_answered = HistoryState(row.state) in ANSWERED
+			reading = PeriodicReading(aware(row.until_utc), is_answered, row.device in answering)
+			found[row.device].append(reading)
 	return found
 
 
-def _periodic_rows(devices: Mapping[str, datetime]) -> list[Any]:
-	"""Some come twice. Two statements: with both in one, the database would look at every reading of the devices."""
+def _is_coming(row: Any, now: datetime) -> bool:
+	is_held = bool(row.leased_until and row.leased_until >= naive(now))
+	return _is_running(row) and is_held and row.rows > 0
+
+
+def _rows_since(devices: Mapping[str, datetime]) -> list[Any]:
+	"""The periodic readings, and those of any purpose that are under way; some come twice.
+
+	Two statements: with both in one, the database would look at every reading of the devices.
+	"""
 	fetch = frappe.qb.DocType(DOCTYPE)
 	query = (
 		frappe.qb.from_(fetch)
-		.select(fetch.name, fetch.device, fetch.state, fetch.until_utc, fetch.rows, fetch.leased_until)
-		.where(fetch.purpose == Purpose.PERIODIC.value)
+		.select(fetch.name, fetch.device, fetch.purpose, fetch.state)
+		.select(fetch.until_utc, fetch.rows, fetch.leased_until)
 	)
 	asked_for_since = Criterion.any(
 		[(fetch.device == device) & (fetch.until_utc > naive(since)) for device, since in devices.items()]
 	)
-	newer = query.where(asked_for_since).where(fetch.state != HistoryState.CANCELLED.value)
+	newer = (
+		query.where(fetch.purpose == Purpose.PERIODIC.value)
+		.where(asked_for_since)
+		.where(fetch.state != HistoryState.CANCELLED.value)
+	)
 	waiting = (
 		query.where(fetch.device.isin(sorted(devices)))
 		.where(fetch.state.isin([*UNDER_WAY, HistoryState.FAILED.value]))

@@ -214,17 +214,15 @@ def periodic_since(
 ) -> list[PeriodicReading]:
 	"""The periodic readings asked for after an instant, and the one under way; without those that were stopped."""
 	rows = connection.execute(
-		"""SELECT until, state, rows > 0 AND leased_until >= ? FROM fetch
-		WHERE device = ? AND purpose = 'Periodic' AND state <> 'Cancelled'
-		AND (until > ? OR state IN ('Queued', 'Running') OR next_attempt_at IS NOT NULL)""",
-		(now.timestamp(), device, since.timestamp()),
+		"""SELECT until, state, EXISTS (
+			SELECT 1 FROM fetch WHERE device = :device AND state = 'Running' AND rows > 0 AND leased_until >= :now
+		) FROM fetch
+		WHERE device = :device AND purpose = 'Periodic' AND state <> 'Cancelled'
+		AND (until > :since OR state IN ('Queued', 'Running') OR next_attempt_at IS NOT NULL)""",
+		{"device": device, "since": since.timestamp(), "now": now.timestamp()},
 	)
 	return [
-		PeriodicReading(
-			_moment(until),
-			answered=HistoryState(state) in ANSWERED,
-			is_coming=bool(comes) and HistoryState(state) is HistoryState.RUNNING,
-		)
+		PeriodicReading(_moment(until), HistoryState(state) in ANSWERED, is_coming=bool(comes))
 		for until, state, comes in rows
 	]
 

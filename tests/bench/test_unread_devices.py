@@ -12,11 +12,13 @@ from typing import Any
 import frappe
 import pytest
 
+from hikvision_frappe.core.event import Source
 from hikvision_frappe.core.watermark import MARGIN
 from hikvision_frappe.ledger import completeness, history
 from hikvision_frappe.ledger import gaps as ledger_gaps
 from hikvision_frappe.ledger.completeness import KeeperSettings
 from hikvision_frappe.ledger.instants import aware, naive
+from hikvision_frappe.ledger.intake import deliver
 from hikvision_frappe.listener.site import HistoryState
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from tests.bench.completeness import (
@@ -35,7 +37,7 @@ from tests.bench.completeness import (
 	with_manager,
 )
 from tests.bench.counting import counted_statements
-from tests.bench.factories import create_test_device
+from tests.bench.factories import create_test_device, make_events
 from tests.bench.processes import Terminals, register_terminal
 from tests.bench.test_ledger_history import ended, lent
 
@@ -305,6 +307,35 @@ def test_a_device_that_is_heard_as_well_is_not_read_from_the_same_place_for_ever
 def change_mode(device: str, mode: str) -> None:
 	frappe.db.set_value("Hikvision Device", device, "mode", mode)
 	frappe.db.commit()
+
+
+def test_a_reading_that_waits_for_a_long_one_of_its_device_is_no_outage(
+	time: Time, listener: Listener
+) -> None:
+	history.ask(time.device, ago(days=300), ago(days=1), "Administrator")
+	frappe.db.commit()
+	for rows in range(1, 5):
+		time.passes()
+		(task,) = lent(listener)
+		listener.report_history(ended(task.name, time.device, HistoryState.RUNNING, rows=rows))
+		look()
+	assert gaps(time.device) == []
+	frappe.db.set_value("Hikvision History Fetch", task.name, "leased_until", naive(ago(minutes=1)))
+	frappe.db.commit()  # its reader is dead
+	look()
+	assert gap(time.device).until is None
+
+
+def test_a_gap_that_only_history_can_tell_asks_the_ledger_nothing(time: Time) -> None:
+	deliver(make_events(time.device, 3, source=Source.HISTORY))
+	for _ in range(3):
+		time.reads(HistoryState.UNPROVEN, reason="The totals differ.")
+	time.answers(HistoryState.UNPROVEN, reason="The totals differ.")
+	look()
+	assert gap(time.device).state == "Unrecoverable"
+	with counted_statements() as statements:
+		look()
+	assert [each for each in statements if "Access Event`" in each and "`serial_no`>" in each] == []
 
 
 def test_devices_that_answer_cost_nothing_and_the_others_little(time: Time) -> None:

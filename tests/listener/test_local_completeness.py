@@ -714,6 +714,20 @@ def test_a_long_reading_whose_rows_are_coming_is_no_outage(world) -> None:
 	assert it.told == [NoticeKind.OUTAGE]
 
 
+def test_a_reading_that_waits_for_a_long_one_of_its_device_is_no_outage(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	it.site.ask_history("gate", at(-90_000), at(0))
+	(task,) = it.tasks()
+	for seconds in range(20, 400, 20):
+		it.comes(seconds)
+		it.answers(task, HistoryState.RUNNING, rows=seconds)
+		it.tasks()
+	assert it.told == []
+	it.comes(500)  # its reader is dead
+	assert it.told == [NoticeKind.OUTAGE]
+
+
 def test_a_device_that_is_streamed_and_not_read_any_more_is_missed_from_where_it_was_proven(world) -> None:
 	it = world(READ)
 	read_at(it, 0)
