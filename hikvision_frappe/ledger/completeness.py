@@ -244,11 +244,10 @@ class _Round:
 		}
 
 	def _outage(self, device: _Device) -> Gap:
+		assert device.certain_until
 		if device.is_only_read:
-			assert device.certain_until
 			return gaps.unread(device.name, device.certain_until, None, device.latest, device.offset)
-		assert device.contact
-		unheard = Break(device.contact.until, self.now, Cause.SILENCE)
+		unheard = Break(device.certain_until, self.now, Cause.SILENCE)
 		gap = gaps.gap_of_break(device.name, unheard, device.latest, device.offset, self.now)
 		return replace(gap, until=None, reason=GapReason.GOING_ON)
 

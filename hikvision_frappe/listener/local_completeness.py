@@ -518,13 +518,13 @@ def tend(
 def _notice_outage(
 	connection: sqlite3.Connection, device: str, settings: KeeperSettings, now: datetime
 ) -> None:
-	contact = contact_of(connection, device)
-	if contact is None or now - contact.until <= settings.unheard:
+	contact, certain = contact_of(connection, device), _certain_until(connection, device)
+	if contact is None or certain is None or now - contact.until <= settings.unheard:
 		return
 	if _going_on(connection, device) is not None:
 		return
 	offset = clock_offset_of(connection, device)
-	silence = Gap("", device, Cause.SILENCE, contact.until, None, now, clock_offset=offset)
+	silence = Gap("", device, Cause.SILENCE, certain, None, now, clock_offset=offset)
 	gap = _open_break(connection, silence, settings)
 	if gap is not None:
 		_save_gap(connection, judge(gap, Evidence(), now))

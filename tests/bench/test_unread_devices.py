@@ -264,6 +264,20 @@ def test_its_outage_goes_on_when_it_comes_to_be_streamed_until_it_is_heard(
 	assert notices(time.device)[1:] == ["Gate is heard again"]
 
 
+def test_when_it_comes_to_be_streamed_nothing_that_was_proven_is_missed(time: Time) -> None:
+	"""Although it was last unheard, or accepted as such, long before."""
+	refused(time, 4)
+	ledger_gaps.accept(gap(time.device).name, "The wall is being painted.")
+	frappe.db.commit()
+	for _ in range(3):
+		time.reads(HistoryState.PROVEN)
+	proven = of_device(time.device, "proven_until_utc")
+	change_mode(time.device, "Stream")
+	look()
+	_accepted, outage = gaps(time.device)
+	assert (outage.since_utc, outage.until) == (proven, None)
+
+
 def test_its_outage_goes_on_when_its_mode_is_changed_there_and_back(time: Time) -> None:
 	refused(time, 5)
 	change_mode(time.device, "Stream")

@@ -741,6 +741,18 @@ def test_a_device_that_is_streamed_and_not_read_any_more_is_missed_from_where_it
 	assert it.told == [NoticeKind.OUTAGE, NoticeKind.RECOVERY]
 
 
+def test_a_device_that_is_not_streamed_again_yet_is_missed_from_where_it_was_proven(world) -> None:
+	it = world(STREAM)
+	it.hears(0, 10)
+	it.site.set_devices([READ])
+	read_at(it, 60)
+	read_at(it, 1_000)
+	it.site.set_devices([STREAM])
+	it.comes(1_001)
+	(gap,) = it.site.gaps()
+	assert (gap.since, gap.until) == (at(1_000), None)
+
+
 def test_a_device_that_was_read_and_is_streamed_now_has_a_gap_between(world) -> None:
 	it = world(READ)
 	read_at(it, 0)
