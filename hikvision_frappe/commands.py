@@ -23,7 +23,11 @@ def hikvision() -> None:
 @click.option("--status-port", default=8091, show_default=True, help="Port of the status page; 0 = none")
 @click.option("--spool", "spool_path", default=None, help="Spool file [default: inside the site's folder]")
 @click.option(
-	"--lease-seconds", default=45.0, show_default=True, help="How long a dead listener's devices wait"
+	"--lease-seconds",
+	default=45.0,
+	type=click.FloatRange(min=1.0),
+	show_default=True,
+	help="How long a dead listener's devices wait",
 )
 @click.option("--no-drain", is_flag=True, help="Do not run the drain beside the listener")
 @pass_context

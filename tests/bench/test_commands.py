@@ -10,8 +10,10 @@ from pathlib import Path
 
 import frappe
 import pytest
+from click.testing import CliRunner
 from frappe.utils import now_datetime
 
+from hikvision_frappe.commands import listen
 from hikvision_frappe.ledger.intake import deliver
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
 from tests.bench.factories import create_test_device, create_test_employee, make_event
@@ -54,6 +56,14 @@ def test_simulated_passes_become_checkins_and_are_taken_away_again(tmp_path: Pat
 	for doctype in ("Hikvision Device", "Access Event", "Access Person", "Employee Checkin"):
 		assert frappe.db.count(doctype) == 0, doctype
 	assert frappe.db.count("Comment", {"reference_doctype": "Access Event"}) == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5"])
+def test_a_listener_without_a_lease_to_speak_of_is_refused(seconds: str) -> None:
+	"""It would ask the site for its devices without a pause."""
+	refused = CliRunner().invoke(listen, [f"--lease-seconds={seconds}"])
+	assert refused.exit_code == 2
+	assert "--lease-seconds" in refused.output
 
 
 def waiting() -> int:
