@@ -473,10 +473,14 @@ def told_before(outer: Gap, jumps: Iterable[Gap]) -> Gap:
 	"""A break whose numbers have become known, as far as people were told of them already.
 
 	jumps: those that it holds, as they were before. Where they tell of all that it misses, nobody is told again: it is
-	as unrecoverable as they were, or accepted when each of them was.
+	as unrecoverable as they were, or accepted when each of them was. How many an accepted one misses is not counted
+	any more, so none of which they were not told may be among them.
 	"""
+	jumps = list(jumps)
 	told = [each for each in jumps if each.state in (GapState.UNRECOVERABLE, GapState.ACCEPTED)]
 	is_open = outer.state in UNRESOLVED and outer.missing
+	if any(each.state in UNSETTLED and each.missing for each in jumps):
+		return outer
 	if not is_open or sum(each.missing or 0 for each in told) < (outer.missing or 0):
 		return outer
 	state = max((each.state for each in told), key=lambda state: state is GapState.UNRECOVERABLE)

@@ -474,6 +474,15 @@ def test_a_break_is_told_as_its_jumps_were_where_they_told_all_of_it() -> None:
 	)
 
 
+def test_what_came_of_an_accepted_jump_later_does_not_stand_for_what_nobody_was_told_of() -> None:
+	"""2 and 3 have come since, so that 4, 7 and 8 are missing: as many as were accepted."""
+	outer = replace(A_BREAK, first_serial=2, last_serial=9, found=5)
+	accepted = replace(A_BREAK, first_serial=2, last_serial=4, state=GapState.ACCEPTED)
+	untold = replace(A_BREAK, first_serial=7, last_serial=8, state=GapState.OPEN)
+	assert outer.missing == 3
+	assert told_before(outer, [accepted, untold]) is outer
+
+
 @pytest.mark.parametrize("state", [GapState.OPEN, GapState.FILLING, GapState.RECOVERED])
 def test_a_break_of_which_people_were_told_in_part_is_told_of_itself(state: GapState) -> None:
 	outer = replace(A_BREAK, first_serial=2, last_serial=9)
