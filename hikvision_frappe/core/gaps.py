@@ -59,6 +59,7 @@ class GapReason(str, Enum):
 	"""Why a gap is in its state; shown translated."""
 
 	GOING_ON = "the device is not heard"
+	NOT_READ = "the device cannot be read"
 	AWAITING_RECORD = "the next record of the device will tell"
 	AWAITING_ROWS = "the device may still tell them"
 	AWAITING_HISTORY = "the device's history will be read"
@@ -388,10 +389,23 @@ def gap_of_unread(
 	Jumps in its numbers are gaps of their own, so there is no number after which something may be missing. epoch: the
 	count that it was in.
 	"""
-	reason = GapReason.GOING_ON if until is None else GapReason.AWAITING_HISTORY
+	reason = GapReason.NOT_READ if until is None else GapReason.AWAITING_HISTORY
 	return Gap(
 		name, device, Cause.NOT_READ, since, until, now, epoch, reason=reason, clock_offset=clock_offset
 	)
+
+
+def grown(gaps: Iterable[Gap], since: datetime, until: datetime) -> Gap | None:
+	"""The gap that waits for HR already and goes on from ``since`` to ``until``: nothing was proven of that either.
+
+	gaps: the unresolved ones of one device that is only read. None where what comes is another gap, and another notice.
+	"""
+	waiting = [
+		gap
+		for gap in gaps
+		if gap.cause is Cause.NOT_READ and gap.state is GapState.UNRECOVERABLE and gap.until == since
+	]
+	return replace(waiting[0], until=until) if waiting else None
 
 
 def end_of_unread(outage: Gap, proven_until: datetime | None, now: datetime) -> Gap | None:
@@ -455,7 +469,8 @@ def judge(gap: Gap, evidence: Evidence, now: datetime) -> Gap:
 	if gap.state in (GapState.ACCEPTED, GapState.RECOVERED):
 		return gap
 	if gap.is_going_on:
-		return replace(gap, state=GapState.OPEN, reason=GapReason.GOING_ON)
+		reason = GapReason.NOT_READ if gap.cause is Cause.NOT_READ else GapReason.GOING_ON
+		return replace(gap, state=GapState.OPEN, reason=reason)
 	if gap.is_told_by_history_alone:  # a count that began anew has a gap of its own there
 		evidence = replace(evidence, bound=None, restarted=False)
 	if evidence.rebooted and gap.cause in (Cause.RECONNECT, Cause.SILENCE):

@@ -26,7 +26,7 @@ from pypika import Criterion
 from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
-from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading
+from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading, grown
 from hikvision_frappe.core.watermark import pass_over, proven_further
 from hikvision_frappe.ledger import contacts, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
@@ -535,16 +535,20 @@ def _give_up(
 	"""Where nothing proves a device that is only read, a gap takes the stretch over; until when it does, else None.
 
 	Its outage is that gap already; else so many readings must have proven nothing. The gap is read once more by itself,
-	and then waits for HR; what comes after it can be proven again. since: until when all was certain.
+	and then waits for HR; what comes after it can be proven again, and is part of it as long as that cannot be either.
+	since: until when all was certain.
 	"""
 	if until <= since:
 		return None
 	if not gaps.with_outage([device]):
 		if _unproven(device, since) < MOST_UNPROVEN:
 			return None
-		latest = contacts.latest_of(epochs.read([device]).get(device, []))
-		gap = gaps.unread(device, since, until, latest, offset)
-		gaps.insert([gap], zone)
+		gap = grown(gaps.unresolved([device]), since, until)
+		if gap:
+			gaps.update([gap], zone)
+		else:
+			latest = contacts.latest_of(epochs.read([device]).get(device, []))
+			gaps.insert([gaps.unread(device, since, until, latest, offset)], zone)
 	gaps.changed(device)
 	return until
 

@@ -28,6 +28,7 @@ from hikvision_frappe.core.gaps import (
 	end_of_unread,
 	gap_of,
 	gap_of_unread,
+	grown,
 	is_unread,
 	judge,
 	may_be_unread,
@@ -277,7 +278,11 @@ def _give_up(
 	if _going_on(connection, device) is None:
 		if local_history.unproven_since(connection, device, since) < MOST_UNPROVEN:
 			return
-		_insert_gap(connection, _unread(connection, device, since, until, now))
+		gap = grown(unresolved(connection, device), since, until)
+		if gap:
+			_save_gap(connection, gap)
+		else:
+			_insert_gap(connection, _unread(connection, device, since, until, now))
 	_set_proven(connection, device, until)
 
 

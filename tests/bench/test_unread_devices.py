@@ -189,6 +189,25 @@ def test_the_third_reading_that_proves_nothing_is_a_gap_and_no_outage(time: Time
 	assert complete_until(time.device) >= ago(seconds=5)
 
 
+def test_readings_that_prove_nothing_again_and_again_are_one_gap_until_hr_accepts_it(time: Time) -> None:
+	for _ in range(3):
+		time.reads(HistoryState.UNPROVEN, reason="The totals differ.")
+	time.answers(HistoryState.UNPROVEN, reason="The totals differ.")
+	look()
+	for _ in range(6):
+		time.reads(HistoryState.UNPROVEN, reason="The totals differ.")
+	found = gap(time.device)
+	assert found.state == "Unrecoverable"
+	assert found.until_utc == of_device(time.device, "proven_until_utc") > ago(minutes=1).replace(tzinfo=None)
+	assert found.until > found.since
+	assert len(notices(time.device)) == 1
+	ledger_gaps.accept(found.name, "Nobody was there.")
+	frappe.db.commit()
+	for _ in range(3):
+		time.reads(HistoryState.UNPROVEN, reason="The totals differ.")
+	assert len(gaps(time.device)) == 2
+
+
 def test_an_outage_that_is_accepted_is_not_told_again_at_once_and_its_passes_are_still_read(
 	time: Time,
 ) -> None:

@@ -533,7 +533,7 @@ def test_a_device_that_cannot_be_read_for_good_has_one_outage_that_goes_on(world
 	refused_from(it, 4, 13)
 	(gap,) = it.site.gaps()
 	assert (gap.cause, gap.since, gap.until) == (Cause.NOT_READ, at(0), None)
-	assert it.states == [(GapState.OPEN, GapReason.GOING_ON)]
+	assert it.states == [(GapState.OPEN, GapReason.NOT_READ)]
 	assert it.told == [NoticeKind.OUTAGE]
 	assert it.complete_until == at(0) - MARGIN
 	assert it.site.watermarks()["gate"].held_by is HeldBy.GAP
@@ -630,20 +630,26 @@ def test_a_device_that_is_heard_as_well_is_not_read_from_the_same_place_for_ever
 	assert it.site.gaps() == []
 
 
-def test_readings_that_prove_nothing_again_and_again_make_a_gap_of_every_three(world) -> None:
-	it = world(READ)
-	read_at(it, 0)
-	for minute in range(1, 10):
+def prove_nothing(it: Any, minutes: range) -> None:
+	for minute in minutes:
 		it.comes(60 * minute)
 		for task in it.tasks():
 			it.answers(task, HistoryState.UNPROVEN)
 		for task in it.tasks():
 			it.answers(task, HistoryState.UNPROVEN)
-	assert [(gap.since, gap.until) for gap in it.site.gaps()] == [
-		(at(0), at(180)),
-		(at(180), at(360)),
-		(at(360), at(540)),
-	]
+
+
+def test_readings_that_prove_nothing_again_and_again_are_one_gap_until_a_person_accepts_it(world) -> None:
+	it = world(READ)
+	read_at(it, 0)
+	prove_nothing(it, range(1, 10))
+	(gap,) = it.site.gaps()
+	assert (gap.since, gap.until, gap.state) == (at(0), at(540), GapState.UNRECOVERABLE)
+	assert it.told == [NoticeKind.UNRECOVERABLE]
+	assert it.site.accept_gap(gap.name, "nobody was there")
+	prove_nothing(it, range(10, 17))
+	assert [(gap.since, gap.until) for gap in it.site.gaps()] == [(at(0), at(540)), (at(540), at(900))]
+	assert it.told == [NoticeKind.UNRECOVERABLE] * 2
 
 
 def test_a_count_that_began_again_while_a_device_was_not_read_is_told_by_its_own_gap_alone(world) -> None:

@@ -98,7 +98,7 @@ async def test_a_wrong_password_is_one_outage_until_a_person_mends_it(tmp_path: 
 		await it.until(lambda: it.notices() == TOLD[:1])
 		await it.until_state(ConnectionState.STOPPED)
 		(gap,) = it.ledger.gaps()
-		assert (gap.cause, gap.until, gap.reason) == (Cause.NOT_READ, None, GapReason.GOING_ON)
+		assert (gap.cause, gap.until, gap.reason) == (Cause.NOT_READ, None, GapReason.NOT_READ)
 		before = it.asked()
 		await it.until(lambda: it.asked() >= before + 10)
 		assert it.ledger.gaps() == [gap]
