@@ -58,13 +58,13 @@ class ListenerSettings:
 	push_port, status_port: NO_PORT for none, ANY_PORT for a free one. name: identifies this listener in leases;
 	"" makes it from the host and the spool's path, so that a restarted listener keeps its devices.
 	lease_seconds: after so long without renewal another listener may take a device over; poll_seconds: how often
-	devices are read again and leases renewed, at the least: three times while a lease lasts. report_seconds: how often changes of state are told; progress_seconds:
-	how often a device of which nothing has changed but how long it was heard; alive_seconds: after so long a
-	listener that has nothing to say says at least that it lives. handshakes: how many streams log in at
-	the same time; handshake_patience: after so long a silent device no longer counts among them. pulse_seconds: how
-	long events of a busy listener wait for each other. stop_seconds: how long a clean stop waits for the site to take
-	what is spooled. show_names: persons on the status page. history: its leases last as long as the others, and its
-	refused logins are the streams'.
+	devices are read again and leases renewed, at the least: three times while a lease lasts. report_seconds: how often
+	changes of state are told; progress_seconds: how often a device of which nothing has changed but how long it was
+	heard; alive_seconds: after so long a listener that has nothing to say says at least that it lives. handshakes: how
+	many streams log in at the same time; handshake_patience: after so long a silent device no longer counts among
+	them. pulse_seconds: how long events of a busy listener wait for each other. stop_seconds: how long a clean stop
+	waits for the site to take what is spooled. show_names: persons on the status page. history: its leases last as
+	long as the others, and its refused logins are the streams'.
 	"""
 
 	spool_path: Path

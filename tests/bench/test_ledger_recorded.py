@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from hikvision_frappe.ledger.instants import site_zone
 from hikvision_frappe.ledger.intake import deliver
 from hikvision_frappe.ledger.recorded import CHUNK, Stretch, known_records
 from hikvision_frappe.simulator import PROFILES, SimulatedDevice
-from tests.bench.completeness import Listener, ago, begin_now, fetches, gap, listening, look, of_device
+from tests.bench.completeness import Listener, ago, begin_now, fetches, gap, look, of_device
 from tests.bench.counting import counted_statements
 from tests.bench.factories import create_test_device, make_event
 from tests.bench.processes import Terminals, register_terminal
@@ -31,12 +30,6 @@ def clock() -> None:
 @pytest.fixture
 def device() -> str:
 	return create_test_device("Gate").name
-
-
-@pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
 
 
 def made(device: str, *minutes: float, **values: Any) -> None:

@@ -30,7 +30,6 @@ from tests.bench.completeness import (
 	fetches,
 	gap,
 	gaps,
-	listening,
 	look,
 	notices,
 	of_device,
@@ -48,12 +47,6 @@ PERIOD = 15  # minutes, as nobody said otherwise
 def clock() -> None:
 	with_manager()
 	begin_now()
-
-
-@pytest.fixture
-def listener(site: str) -> Iterator[Listener]:
-	with listening(site) as listener:
-		yield listener
 
 
 class Time:
