@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Protocol
 
-from hikvision_frappe.core.gaps import Gap, HistoryAnswer, PeriodicReading
+from hikvision_frappe.core.gaps import INSTANT_TOLERANCE, Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
@@ -68,7 +68,10 @@ SELECT_LATEST_LOSS = """
 	SELECT until, clock_offset FROM gap
 	WHERE device = ? AND state IN ('Unrecoverable', 'Accepted') AND since < ?
 	ORDER BY until DESC LIMIT 1"""
-IS_WITNESS = "device = :device AND occurred_second > :after AND major = :major AND plausible = 1"
+NEARLY = 3 * INSTANT_TOLERANCE  # before an instant that is surely after a loss
+# A stream that was opened when the loss ended has told the record live: it is younger, however near their instants are.
+IS_WITNESS = """device = :device AND occurred_second > :nearly AND major = :major AND plausible = 1
+	AND (occurred_second > :after OR (live = 1 AND source = 'stream' AND received_at >= :lost_until))"""
 # The newest record from before a stretch, else the oldest; a few rows of the index at most are passed over.
 SELECT_RECORDED = f"""
 	SELECT COALESCE((
@@ -264,7 +267,14 @@ def _recorded(
 	lost = connection.execute(SELECT_LATEST_LOSS, (device, since.timestamp())).fetchone()
 	after = surely_after(_moment(lost[0]), lost[1], clocks[-1]).timestamp() if lost else 0.0
 	before = surely_before(since, *clocks).timestamp()
-	values = {"device": device, "after": after, "before": int(before), "major": ACCESS}
+	values = {
+		"device": device,
+		"after": after,
+		"nearly": after - NEARLY.total_seconds(),
+		"lost_until": lost[0] if lost else 0.0,
+		"before": int(before),
+		"major": ACCESS,
+	}
 	(second,) = connection.execute(SELECT_RECORDED, values).fetchone()
 	return None if second is None else _moment(second)
 
