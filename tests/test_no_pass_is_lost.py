@@ -587,3 +587,20 @@ def test_what_a_replaced_device_lost_before_anything_but_one_record_was_known_is
 	it.people_pass(["0007"])
 	it.the_device_is_replaced(50)
 	it.teardown()
+
+
+def test_what_was_lost_before_a_second_wipe_is_not_taken_for_proven() -> None:
+	"""The only record of the count that was wiped again lies within the loss that the first wipe was."""
+	it = machine("stream + history that forgets")
+	it.people_pass(["0007"])
+	it.all_goes_well(seconds=60)
+	for person in ("0007", "0008"):
+		it.time_goes_by(150)
+		it.lose_stream()
+		it.people_pass([person])
+		it.time_goes_by(150)
+		it.door.forget_all(0)
+		it.people_pass([person] if person == "0007" else [])
+		it.time_goes_by(150)
+		it.all_goes_well(seconds=60)
+	it.teardown()

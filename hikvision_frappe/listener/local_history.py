@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Protocol
 
-from hikvision_frappe.core.gaps import INSTANT_TOLERANCE, Gap, HistoryAnswer, PeriodicReading
+from hikvision_frappe.core.gaps import Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
@@ -65,13 +65,12 @@ SELECT_DUE = """
 	)
 	ORDER BY (fetch.state = 'Running' AND fetch.leased_by = :listener) DESC, fetch.id"""
 SELECT_LATEST_LOSS = """
-	SELECT until, clock_offset FROM gap
+	SELECT since, until, clock_offset FROM gap
 	WHERE device = ? AND state IN ('Unrecoverable', 'Accepted') AND since < ?
 	ORDER BY until DESC LIMIT 1"""
-NEARLY = 3 * INSTANT_TOLERANCE  # before an instant that is surely after a loss
-# A stream that was opened when the loss ended has told the record live: it is younger, however near their instants are.
-IS_WITNESS = """device = :device AND occurred_second > :nearly AND major = :major AND plausible = 1
-	AND (occurred_second > :after OR (live = 1 AND source = 'stream' AND received_at >= :lost_until))"""
+# A log that told a record when the loss was over held it then, however old it is; what is pushed need not be in the log.
+IS_WITNESS = """device = :device AND occurred_second > :at_least AND major = :major AND plausible = 1
+	AND (occurred_second > :after OR (source <> 'push' AND received_at >= :lost_until))"""
 # The newest record from before a stretch, else the oldest; a few rows of the index at most are passed over.
 SELECT_RECORDED = f"""
 	SELECT COALESCE((
@@ -265,16 +264,15 @@ def _recorded(
 ) -> datetime | None:
 	"""See ``HistoryTask.recorded``. clocks: our clock minus the device's, as far as it is known."""
 	lost = connection.execute(SELECT_LATEST_LOSS, (device, since.timestamp())).fetchone()
-	after = surely_after(_moment(lost[0]), lost[1], clocks[-1]).timestamp() if lost else 0.0
-	before = surely_before(since, *clocks).timestamp()
-	values = {
-		"device": device,
-		"after": after,
-		"nearly": after - NEARLY.total_seconds(),
-		"lost_until": lost[0] if lost else 0.0,
-		"before": int(before),
-		"major": ACCESS,
-	}
+	values = {"device": device, "at_least": 0.0, "after": 0.0, "lost_until": 0.0, "major": ACCESS}
+	if lost:
+		lost_since, lost_until, clock_then = lost
+		values |= {
+			"at_least": surely_before(_moment(lost_since), clock_then, clocks[-1]).timestamp(),
+			"after": surely_after(_moment(lost_until), clock_then, clocks[-1]).timestamp(),
+			"lost_until": lost_until,
+		}
+	values["before"] = int(surely_before(since, *clocks).timestamp())
 	(second,) = connection.execute(SELECT_RECORDED, values).fetchone()
 	return None if second is None else _moment(second)
 

@@ -135,8 +135,9 @@ class HistoryTask:
 	recorded: the instant, UTC by the device's own clock, of a record that the site has and that the device's log must
 	still hold (that one or an older one), if it has lost nothing: the newest from before the stretch, else the oldest
 	in or after it. Only records of access (major 5) with a plausible time count, and none from before the end of a gap
-	which began before the stretch and which nobody can fill any more. None where there is no such record: then a log
-	that looks whole is taken for it. See ``core.recorded``.
+	which began before the stretch and which nobody can fill any more, unless it lies within that gap and the log told it
+	when that was over. None where there is no such record: then a log that looks whole is taken for it. See
+	``core.recorded``.
 	"""
 
 	name: str

@@ -10,7 +10,7 @@ import pytest
 from listener_support import a_device
 from test_local_completeness import STREAM, WITH_HISTORY, World, at
 
-from hikvision_frappe.core.event import TimeQuality
+from hikvision_frappe.core.event import Source, TimeQuality
 from hikvision_frappe.core.gaps import GapReason, GapState
 from hikvision_frappe.listener.local_history import SELECT_LATEST_LOSS, SELECT_RECORDED
 from hikvision_frappe.listener.local_site import LocalSite
@@ -96,22 +96,22 @@ def test_what_people_know_to_be_lost_casts_no_doubt_on_what_comes_after(world, a
 		assert it.site.accept_gap(it.site.gaps()[0].name, "an administrator cleared the log")
 	task = lent(it, 195, 230)
 	assert task.recorded is None
-	made(it, 198, 201, 203, 204, live=False)
+	made(it, 198, 201, 203, 204, source=Source.PUSH)
 	assert it.tasks()[0].recorded == at(203)  # surely made after the loss
 	it.answers(task)
 	assert lent(it, 300, 310).recorded == at(204)
 
 
-def test_a_record_told_live_by_the_stream_that_ended_a_loss_is_younger_than_it(world) -> None:
-	"""However near it is: a log that does not hold it any more was wiped again, and proves nothing of what came after."""
+@pytest.mark.parametrize("source", [Source.STREAM, Source.HISTORY])
+def test_what_the_log_told_after_a_loss_it_must_hold_from_then_on(world, source: Source) -> None:
+	"""However old it is: a log that does not hold it any more was wiped again, and proves nothing of what came after."""
 	it = world()
 	a_loss(it)
-	made(it, 201, live=False)  # told again, and no instant of a device is better than that
+	it.tells(None, at=at(151), person="0009", source=Source.PUSH)  # of a queue, that no wipe need empty
 	assert lent(it, 300, 310).recorded is None
 	it.answers(it.tasks()[0])
-	it.now = at(202)
-	it.tells(None, person="0009")
-	assert lent(it, 300, 310).recorded == at(202)
+	it.tells(None, at=at(150), live=False, source=source)
+	assert lent(it, 300, 310).recorded == at(150)
 
 
 @pytest.mark.parametrize("since", [-1000, 60, 99, 100])
@@ -167,7 +167,7 @@ def test_a_loss_is_told_by_our_clock_and_records_by_the_devices(world, hours: in
 
 def test_both_look_ups_are_made_in_an_index(tmp_path) -> None:
 	site = LocalSite(tmp_path / "ledger.sqlite3", [STREAM])
-	values = {"device": "gate", "after": 0.0, "nearly": 0.0, "lost_until": 0.0, "before": 1, "major": 5}
+	values = {"device": "gate", "after": 0.0, "at_least": 0.0, "lost_until": 0.0, "before": 1, "major": 5}
 	for query, arguments in ((SELECT_RECORDED, values), (SELECT_LATEST_LOSS, ("gate", 1.0))):
 		plan = [row[3] for row in site._connection.execute(f"EXPLAIN QUERY PLAN {query}", arguments)]
 		searches = [step for step in plan if step.startswith(("SEARCH", "SCAN")) and "CONSTANT" not in step]
