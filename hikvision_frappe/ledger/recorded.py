@@ -16,9 +16,9 @@ import frappe
 from pypika import Order, Parameter
 from pypika.functions import Coalesce
 
-from hikvision_frappe.core.event import TimeQuality
+from hikvision_frappe.core.event import Source, TimeQuality
 from hikvision_frappe.core.recorded import ACCESS, LOST, surely_after, surely_before
-from hikvision_frappe.ledger.instants import aware, naive
+from hikvision_frappe.ledger.instants import aware, certainly_after, naive, site_zone
 
 CHUNK = 50  # readings in one statement: each opens the table twice
 BEFORE_ALL = datetime(1900, 1, 1)
@@ -42,33 +42,49 @@ class Stretch:
 		return naive(surely_before(self.since, self.device_offset, self.gap_offset)).replace(microsecond=0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+	"""What people know that a log may have lost. since, until: naive UTC by the device's clock; over: naive site time."""
+
+	since: datetime = BEFORE_ALL
+	until: datetime = BEFORE_ALL
+	over: datetime = BEFORE_ALL
+
+
 def known_records(stretches: Sequence[Stretch]) -> dict[str, datetime]:
 	"""See ``HistoryTask.recorded``; by the names of the stretches, those without one left out.
 
 	Two statements for every fifty stretches.
 	"""
-	after = _known_losses(stretches)
+	losses = _known_losses(stretches)
 	rows = _each(
 		_record_statement(frappe.db.db_type),
 		(
-			(each.name, *(each.device, begin, each.before), *(each.device, begin))
+			(each.name, *known, each.before, *known)
 			for each in stretches
-			for begin in [after.get(each.name, BEFORE_ALL)]
+			for lost in [losses.get(each.name, _Loss())]
+			for known in [(each.device, lost.since, lost.until, lost.over)]
 		),
 	)
 	return {name: aware(moment) for name, moment in rows if moment}
 
 
-def _known_losses(stretches: Sequence[Stretch]) -> dict[str, datetime]:
-	"""Until when people know already that each log may have lost its records; naive UTC by the device's clock."""
+def _known_losses(stretches: Sequence[Stretch]) -> dict[str, _Loss]:
+	"""What people know already that each log may have lost."""
 	rows = _each(
 		_loss_statement(frappe.db.db_type),
 		((each.name, each.device, naive(each.since)) for each in stretches),
 	)
 	offsets = {each.name: each.device_offset for each in stretches}
+	zone = site_zone() if rows else None
 	return {
-		name: naive(surely_after(aware(until), clock_offset, offsets[name]))
-		for name, until, clock_offset in rows
+		name: _Loss(
+			naive(surely_before(aware(since), clock_offset, offsets[name])),
+			naive(surely_after(aware(until), clock_offset, offsets[name])),
+			certainly_after(aware(until), zone),
+		)
+		for name, since, until, clock_offset in rows
+		if zone
 	}
 
 
@@ -84,17 +100,21 @@ def _each(statement: str, values: Iterable[tuple[Any, ...]]) -> list[tuple[Any, 
 
 @lru_cache(maxsize=2)
 def _record_statement(db_type: str) -> str:
-	"""Values: name; device, after, before of the newest from before the stretch; device, after of the oldest."""
+	"""Values: name; device, the loss and before, of the newest from before the stretch; device, the loss, of the oldest."""
 	newest = _witness(lambda event: event.occurred_at_utc < Parameter("%s"), Order.desc)
 	return str(frappe.qb.select(Parameter("%s"), Coalesce(newest, _witness(None, Order.asc))).get_sql())
 
 
 def _witness(is_before: Callable[[Any], Any] | None, order: Order) -> Any:
+	"""A log that told a record when the loss was over held it then; what is pushed need not be in the log."""
 	event = frappe.qb.DocType("Access Event")
+	is_made_after = event.occurred_at_utc > Parameter("%s")
+	is_told_after = (event.received_at >= Parameter("%s")) & (event.source != Source.PUSH.value)
 	query = (
 		frappe.qb.from_(event)
 		.select(event.occurred_at_utc)
 		.where((event.device == Parameter("%s")) & (event.occurred_at_utc > Parameter("%s")))
+		.where(is_made_after | is_told_after)
 		.where((event.major == ACCESS) & (event.time_quality != TimeQuality.IMPLAUSIBLE.value))
 		.orderby(event.occurred_at_utc, order=order)
 		.limit(1)
@@ -112,7 +132,7 @@ def _loss_statement(db_type: str) -> str:
 	gap = frappe.qb.DocType("Access Event Gap")
 	query = (
 		frappe.qb.from_(gap)
-		.select(Parameter("%s"), gap.until_utc, gap.clock_offset)
+		.select(Parameter("%s"), gap.since_utc, gap.until_utc, gap.clock_offset)
 		.where((gap.device == Parameter("%s")) & (gap.since_utc < Parameter("%s")))
 		.where(gap.state.isin([state.value for state in LOST]) & gap.until_utc.isnotnull())
 		.orderby(gap.until_utc, order=Order.desc)

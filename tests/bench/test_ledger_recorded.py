@@ -8,7 +8,7 @@ from typing import Any
 import frappe
 import pytest
 
-from hikvision_frappe.core.event import TimeQuality
+from hikvision_frappe.core.event import Source, TimeQuality
 from hikvision_frappe.core.gaps import Cause, Gap, GapState
 from hikvision_frappe.ledger import gaps as ledger_gaps
 from hikvision_frappe.ledger import history
@@ -33,7 +33,7 @@ def device() -> str:
 
 
 def made(device: str, *minutes: float, **values: Any) -> None:
-	"""Records without numbers, made so many minutes ago."""
+	"""Records without numbers, made so many minutes ago, and told then."""
 	for each in minutes:
 		deliver([make_event(device, None, occurred_at=ago(minutes=each), **values)])
 
@@ -97,6 +97,15 @@ def test_what_people_know_to_be_lost_casts_no_doubt_on_what_comes_after(device: 
 	assert recorded(device, 10) == ago(minutes=28)
 
 
+@pytest.mark.parametrize("source", Source)
+def test_what_the_log_told_after_a_loss_it_must_hold_from_then_on(device: str, source: Source) -> None:
+	"""However old it is: a log that does not hold it any more was wiped again. What is pushed comes from a queue."""
+	made(device, 50)
+	loses(device, 40, 30)
+	made(device, 35, source=source, received_at=ago(minutes=29))
+	assert recorded(device, 10) == (None if source is Source.PUSH else ago(minutes=35))
+
+
 def test_a_reading_that_covers_a_loss_is_not_excused_by_it(device: str) -> None:
 	made(device, 50)
 	loses(device, 40, 30)
@@ -114,7 +123,8 @@ def test_a_gap_that_is_not_lost_excuses_nothing(device: str, state: GapState) ->
 def test_a_loss_is_told_by_our_clock_and_records_by_the_devices(device: str, hours: int) -> None:
 	"""hours: how far the device is behind."""
 	offset = hours * 3600.0
-	made(device, 50 + hours * 60, 31 + hours * 60, 29 + hours * 60)
+	for minutes in (50, 31, 29):
+		made(device, minutes + hours * 60, received_at=ago(minutes=minutes))
 	loses(device, 40, 30, clock_offset=offset)
 	assert recorded(device, 20, device_offset=offset) == ago(minutes=29 + hours * 60)
 
@@ -137,7 +147,9 @@ def test_the_record_is_found_in_an_index_of_a_ledger_of_many(device: str) -> Non
 		with counted_statements() as statements:
 			assert recorded(device, minutes) == ago(minutes=expected)
 		after = naive(ago(minutes=14_000)) if minutes < 15_000 else datetime(1900, 1, 1)
-		values = ("it", device, after, naive(ago(minutes=minutes)), device, after)
+		at_least = naive(ago(minutes=15_000)) if minutes < 15_000 else after
+		known = (device, at_least, after, after)
+		values = ("it", *known, naive(ago(minutes=minutes)), *known)
 		plan = frappe.db.sql(f"EXPLAIN {statements[-1]}", values, as_dict=True)
 		steps = [step for step in plan if step.table and step.key]
 		assert {(step.type, step.key) for step in steps} == {("range", "device_occurred_at_utc_index")}
