@@ -2,7 +2,8 @@
 
 A log that was wiped looks like one that is new: it was never full, and its numbers begin at 1. Only who has older
 records can tell. Any of them will do, as a log loses its oldest records first. But the stretch that is read must be
-behind it, and people must not know yet that the log has lost it: then nothing would ever be proven again.
+behind it, and people must not know yet that the log has lost it: then nothing would ever be proven again. What the log
+itself told (it was not pushed) after a loss was over it has not lost by that, however old it is.
 
 The ledger has instants by the device's clock; stretches and gaps are by ours.
 """
