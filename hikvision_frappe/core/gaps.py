@@ -310,6 +310,13 @@ def meet(before: Contact | None, now: Contact) -> tuple[Contact, Break | None]:
 	return now, Break(before.until, now.since, now.reason)
 
 
+def certain_of(contact: Contact | None, proven_until: datetime | None) -> Contact | None:
+	"""A contact, as if the device had been heard as long as its history is proven."""
+	if proven_until is None or (contact and contact.until >= proven_until):
+		return contact
+	return replace(contact, until=proven_until) if contact else Contact(proven_until, proven_until)
+
+
 def beat(before: Contact | None, at: datetime, limit: timedelta) -> Contact:
 	"""The contact that a single heartbeat at ``at`` proves: the last one goes on if it ended less than ``limit`` ago.
 

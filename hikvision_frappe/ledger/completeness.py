@@ -34,6 +34,7 @@ from hikvision_frappe.core.gaps import (
 	GapReason,
 	GapState,
 	HistoryAnswer,
+	certain_of,
 	end_of_unread,
 	is_unread,
 	judge,
@@ -126,7 +127,7 @@ class _Device:
 	@property
 	def certain_until(self) -> datetime | None:
 		"""Until when it was heard or proven, whichever is later."""
-		certain = contacts.certain_of(self.contact, aware(self.row.proven_until_utc))
+		certain = certain_of(self.contact, aware(self.row.proven_until_utc))
 		return certain.until if certain else None
 
 	@property
@@ -145,8 +146,7 @@ class _Device:
 	@property
 	def latest(self) -> SerialEpoch | None:
 		"""The run of numbers it counts in now; None while no record had a number."""
-		numbered = [epoch for epoch in self.epochs if epoch.highest]
-		return numbered[-1] if numbered else None
+		return contacts.latest_of(self.epochs)
 
 
 def tend(settings: KeeperSettings = DEFAULT, *, notice_outages: bool = True) -> bool:

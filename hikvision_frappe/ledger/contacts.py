@@ -7,7 +7,7 @@ two listeners that tell of one device, and the keeper, do so one after the other
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import frappe
 
 from hikvision_frappe.core.clock import moment_of
 from hikvision_frappe.core.event import Source, TimeQuality
-from hikvision_frappe.core.gaps import INSTANT_TOLERANCE, Break, Cause, Contact, Gap, meet
+from hikvision_frappe.core.gaps import INSTANT_TOLERANCE, Break, Cause, Contact, Gap, certain_of, meet
 from hikvision_frappe.core.identity import SERIAL_LIMIT, SerialEpoch, numbered_name
 from hikvision_frappe.ledger import beats, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, utc_now
@@ -41,13 +41,6 @@ class Heard:
 	def certain(self) -> Contact | None:
 		"""The last contact, as if the device had been heard as long as its history is proven."""
 		return certain_of(self.contact, self.proven_until)
-
-
-def certain_of(contact: Contact | None, proven_until: datetime | None) -> Contact | None:
-	"""A contact, as if the device had been heard as long as its history is proven."""
-	if proven_until is None or (contact and contact.until >= proven_until):
-		return contact
-	return replace(contact, until=proven_until) if contact else Contact(proven_until, proven_until)
 
 
 def contact_of(row: Any) -> Contact | None:

@@ -43,7 +43,7 @@ PASSING = (
 	frappe.QueryDeadlockError,
 	frappe.QueryTimeoutError,
 )
-_COLUMNS = (
+COLUMNS = (
 	"name",
 	"device",
 	"cause",
@@ -64,17 +64,24 @@ _COLUMNS = (
 def unresolved(devices: Iterable[str] | None = None) -> list[Gap]:
 	"""The gaps that are not over, oldest first; of all devices unless some are named."""
 	gap = frappe.qb.DocType(DOCTYPE)
-	query = (
-		frappe.qb.from_(gap)
-		.select(*_COLUMNS)
-		.where(gap.state.isin([state.value for state in sorted(UNRESOLVED)]))
-	)
-	if devices is not None:
-		query = query.where(gap.device.isin(sorted(devices) or [""]))
-	return [_gap(*row) for row in query.orderby(gap.since_utc, gap.name).run()]
+	is_wanted = gap.state.isin([state.value for state in sorted(UNRESOLVED)])
+	return _select(is_wanted if devices is None else is_wanted & gap.device.isin(sorted(devices) or [""]))
 
 
-def _gap(
+def accepted_jumps(devices: Iterable[str]) -> list[Gap]:
+	"""The jumps in the numbers of these devices that HR accepted, oldest first."""
+	gap = frappe.qb.DocType(DOCTYPE)
+	is_accepted = (gap.state == GapState.ACCEPTED.value) & (gap.cause == Cause.SERIAL_JUMP.value)
+	return _select(is_accepted & gap.device.isin(sorted(devices) or [""]))
+
+
+def _select(is_wanted: Any) -> list[Gap]:
+	gap = frappe.qb.DocType(DOCTYPE)
+	query = frappe.qb.from_(gap).select(*COLUMNS).where(is_wanted).orderby(gap.since_utc, gap.name)
+	return [gap_from(*row) for row in query.run()]
+
+
+def gap_from(
 	name: str,
 	device: str,
 	cause: str,
@@ -90,7 +97,7 @@ def _gap(
 	reason: str,
 	clock_offset: float,
 ) -> Gap:
-	"""An integer column knows no NULL in Frappe: 0 is unknown. A range that turned out empty keeps its first number."""
+	"""A row of COLUMNS. An integer column knows no NULL in Frappe: 0 is unknown. A range that turned out empty keeps its first number."""
 	return Gap(
 		name=name,
 		device=device,
@@ -107,19 +114,6 @@ def _gap(
 		reason=GapReason(reason),
 		clock_offset=clock_offset,
 	)
-
-
-def accepted_jumps(devices: Iterable[str]) -> list[Gap]:
-	"""The jumps in the numbers of these devices that HR accepted."""
-	gap = frappe.qb.DocType(DOCTYPE)
-	rows = (
-		frappe.qb.from_(gap)
-		.select(*_COLUMNS)
-		.where((gap.state == GapState.ACCEPTED.value) & (gap.cause == Cause.SERIAL_JUMP.value))
-		.where(gap.device.isin(sorted(devices) or [""]))
-		.run()
-	)
-	return [_gap(*row) for row in rows]
 
 
 def accept_like(name: str, other: str) -> None:

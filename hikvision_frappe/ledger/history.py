@@ -26,7 +26,7 @@ from pypika import Criterion
 from pypika.functions import Coalesce
 from pypika.terms import NullValue
 
-from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading, grown
+from hikvision_frappe.core.gaps import MOST_UNPROVEN, Gap, HistoryAnswer, PeriodicReading, certain_of, grown
 from hikvision_frappe.core.watermark import pass_over, proven_further
 from hikvision_frappe.ledger import contacts, epochs, gaps
 from hikvision_frappe.ledger.instants import aware, naive, shown, site_zone, utc_now
@@ -35,7 +35,7 @@ from hikvision_frappe.ledger.signal import wake_keeper
 from hikvision_frappe.listener.backoff import full_jitter
 from hikvision_frappe.listener.history import HistorySettings, read_due_histories
 from hikvision_frappe.listener.local_history import Purpose
-from hikvision_frappe.listener.site import ANSWERS, HistoryReport, HistoryState, HistoryTask
+from hikvision_frappe.listener.site import ANSWERED, ANSWERS, HistoryReport, HistoryState, HistoryTask
 
 DOCTYPE = "Hikvision History Fetch"
 RETRY_SECONDS = (5.0, 600.0)
@@ -46,7 +46,6 @@ JOB_ID = "hikvision_history"
 JOB_SECONDS = 1_380  # of the 1,500 that a job in the long queue has
 
 UNDER_WAY = (HistoryState.QUEUED.value, HistoryState.RUNNING.value)
-ANSWERED = (HistoryState.PROVEN, HistoryState.UNPROVEN)
 YES_NO = {True: "Yes", False: "No", None: ""}
 
 
@@ -518,7 +517,7 @@ def _conclude(report: HistoryReport, row: Any, zone: ZoneInfo) -> None:
 	if report.state is HistoryState.PROVEN:
 		further = proven_further(proven, since, until, others)
 	elif row.purpose == Purpose.PERIODIC.value and device.mode == "History":
-		certain = contacts.certain_of(contacts.contact_of(device), proven)
+		certain = certain_of(contacts.contact_of(device), proven)
 		offset = timedelta(seconds=device.clock_offset or 0)
 		further = _give_up(row.device, certain.until if certain else since, until, offset, zone) or proven
 	elif row.purpose == Purpose.PERIODIC.value and _unproven(row.device, proven or since) >= MOST_UNPROVEN:

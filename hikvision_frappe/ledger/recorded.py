@@ -119,9 +119,8 @@ def _witness(is_before: Callable[[Any], Any] | None, order: Order) -> Any:
 		.orderby(event.occurred_at_utc, order=order)
 		.limit(1)
 	)
-	if (
-		frappe.db.db_type == "mariadb"
-	):  # else it goes through all of the device where more than half of it fits
+	if frappe.db.db_type == "mariadb":
+		# Else it goes through all of the device where more than half of it fits.
 		query = query.force_index("device_occurred_at_utc_index")
 	return query.where(is_before(event)) if is_before else query
 

@@ -25,6 +25,7 @@ from hikvision_frappe.core.gaps import (
 	HistoryAnswer,
 	Jump,
 	Restart,
+	certain_of,
 	end_of_unread,
 	gap_of,
 	gap_of_unread,
@@ -220,11 +221,9 @@ def contact_of(connection: sqlite3.Connection, device: str) -> Contact | None:
 
 def _contact_before(connection: sqlite3.Connection, device: str, told: Contact) -> Contact | None:
 	"""The last contact; before another one, as if the device had been heard as long as its history is proven."""
-	contact, until = contact_of(connection, device), _certain_until(connection, device)
-	if contact is None:
-		return Contact(until, until) if until else None
-	is_another = meet(contact, told)[1] is not None
-	return replace(contact, until=until) if is_another and until else contact
+	contact = contact_of(connection, device)
+	is_another = contact is None or meet(contact, told)[1] is not None
+	return _certain(connection, device) if is_another else contact
 
 
 def _shorten_outage(
@@ -258,10 +257,11 @@ def note_history(
 	"""Write down how far a reading is, and what its end says of its device; False when it is not wanted any more."""
 	if not local_history.note(connection, report, settings, now):
 		return False
-	stretch = local_history.periodic_stretch(connection, report.task)
-	if report.state is HistoryState.UNPROVEN and stretch is not None:
-		give_up = _give_up if _is_only_read(config) else _pass_over
-		give_up(connection, report.device, *stretch, now)
+	if report.state is HistoryState.UNPROVEN:
+		stretch = local_history.periodic_stretch(connection, report.task)
+		if stretch is not None:
+			give_up = _give_up if _is_only_read(config) else _pass_over
+			give_up(connection, report.device, *stretch, now)
 	return True
 
 
@@ -314,10 +314,14 @@ def _unread(
 
 def _certain_until(connection: sqlite3.Connection, device: str) -> datetime | None:
 	"""Until when a device was heard or proven, whichever is later."""
-	row = connection.execute(
-		"SELECT heard_until, proven_until FROM coverage WHERE device = ?", (device,)
-	).fetchone()
-	return max((moment(seconds) for seconds in row or () if seconds is not None), default=None)
+	certain = _certain(connection, device)
+	return certain.until if certain else None
+
+
+def _certain(connection: sqlite3.Connection, device: str) -> Contact | None:
+	"""The last contact, as if the device had been heard as long as its history is proven."""
+	row = connection.execute("SELECT proven_until FROM coverage WHERE device = ?", (device,)).fetchone()
+	return certain_of(contact_of(connection, device), moment_or_none(row[0]) if row else None)
 
 
 def _is_only_read(config: DeviceConfig | None) -> bool:
@@ -603,12 +607,12 @@ def _join_jumps_to_breaks(connection: sqlite3.Connection, device: str) -> None:
 		if gap.cause is Cause.SERIAL_JUMP:
 			continue
 		first, last = _range(gap, _bound(connection, gap, counts)[0])
-		outer = replace(
-			gap, first_serial=first, last_serial=last, found=_present(connection, gap, first, last)
-		)
+		outer = replace(gap, first_serial=first, last_serial=last)
 		held = [jump for jump in jumps if outer.holds(jump)]
-		if gap.first_serial is None and outer.missing:
-			_save_gap(connection, told_before(outer, [*held, *_accepted_within(connection, outer)]))
+		if gap.first_serial is None and first is not None:
+			outer = replace(outer, found=_present(connection, gap, first, last))
+			if outer.missing:
+				_save_gap(connection, told_before(outer, [*held, *_accepted_within(connection, outer)]))
 		for jump in held:
 			connection.execute("DELETE FROM gap WHERE id = ?", (int(jump.name),))
 			jumps.remove(jump)

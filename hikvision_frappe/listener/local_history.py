@@ -16,7 +16,14 @@ from hikvision_frappe.core.gaps import Gap, HistoryAnswer, PeriodicReading
 from hikvision_frappe.core.recorded import ACCESS, surely_after, surely_before
 from hikvision_frappe.core.watermark import proven_further
 from hikvision_frappe.listener.backoff import full_jitter
-from hikvision_frappe.listener.site import ANSWERS, DeviceConfig, HistoryReport, HistoryState, HistoryTask
+from hikvision_frappe.listener.site import (
+	ANSWERED,
+	ANSWERS,
+	DeviceConfig,
+	HistoryReport,
+	HistoryState,
+	HistoryTask,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS fetch (
@@ -49,7 +56,6 @@ CREATE INDEX IF NOT EXISTS gap_lost ON gap (device, until) WHERE state IN ('Unre
 """
 FETCH_COLUMNS = """id, device, purpose, gap, state, since, until, first_serial, last_serial, rows, new_rows, total,
 	read_until, numbered, reason, attempts"""
-ANSWERED = (HistoryState.PROVEN, HistoryState.UNPROVEN)
 ENDED = (HistoryState.PROVEN, HistoryState.UNPROVEN, HistoryState.FAILED, HistoryState.CANCELLED)
 # What may be read now: not begun, begun by nobody who still lives, or failed long enough ago.
 SELECT_DUE = """

@@ -162,6 +162,8 @@ class HistoryState(str, Enum):
 	CANCELLED = "Cancelled"
 
 
+# A reading in these states was answered to its end.
+ANSWERED = (HistoryState.PROVEN, HistoryState.UNPROVEN)
 # What a reading in each state says of the gaps that it covers.
 ANSWERS = {
 	HistoryState.QUEUED: HistoryAnswer.RUNNING,

@@ -12,14 +12,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import on_bench  # noqa: E402
-from hikvision_frappe.core.gaps import Cause, Gap, GapReason, GapState  # noqa: E402
+from hikvision_frappe.core.gaps import Gap  # noqa: E402
 from hikvision_frappe.listener.local_site import StoredEvent  # noqa: E402
 from hikvision_frappe.listener.site import DeviceConfig  # noqa: E402
 from hikvision_frappe.soak.__main__ import main as soak  # noqa: E402
@@ -103,8 +103,10 @@ class BenchTarget:
 	def gaps(self) -> list[Gap]:
 		import frappe
 
+		from hikvision_frappe.ledger.gaps import COLUMNS, DOCTYPE, gap_from
+
 		frappe.db.rollback()
-		return [gap_of(row) for row in frappe.get_all("Access Event Gap", fields=["*"])]
+		return [gap_from(*row) for row in frappe.get_all(DOCTYPE, fields=list(COLUMNS), as_list=True)]
 
 
 def on_site() -> str:
@@ -156,28 +158,6 @@ def stored_event(row: Any) -> StoredEvent:
 		received_at=0.0,
 		stored_at=0.0,
 	)
-
-
-def gap_of(row: Any) -> Gap:
-	return Gap(
-		name=row.name,
-		device=row.device,
-		cause=Cause(row.cause),
-		since=aware(row.since_utc),
-		until=aware(row.until_utc) if row.until_utc else None,
-		noticed_at=aware(row.noticed_at_utc),
-		epoch=row.epoch or None,
-		after_serial=row.after_serial or None,
-		first_serial=row.first_serial or None,
-		last_serial=row.last_serial if row.first_serial else None,
-		found=row.found,
-		state=GapState(row.state),
-		reason=GapReason(row.reason),
-	)
-
-
-def aware(moment: datetime) -> datetime:
-	return moment.replace(tzinfo=timezone.utc)
 
 
 def main() -> None:

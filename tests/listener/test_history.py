@@ -494,15 +494,20 @@ async def test_a_clock_that_is_years_wrong_costs_no_years_of_reading(years: int,
 # Gaps, end to end.
 
 
+async def hear_a_pass(folder: Path, device: SimulatedDevice, config: DeviceConfig) -> None:
+	"""A listener hears one, and ends."""
+	async with Running(folder, [config]) as it:
+		await it.until_state(ConnectionState.CONNECTED)
+		device.make_pass("before")
+		await it.until_stored(1)
+		await until(lambda: it.track().heartbeats > 3 and it.parts.spool.depth == 0)
+
+
 async def test_what_was_missed_while_nobody_listened_is_read_from_history_by_itself(tmp_path: Path) -> None:
 	profile = with_stream("k1t344", replay=0, heartbeat_seconds=0.1)
 	async with SimulatedDevice(profile) as device:
 		config = streaming(device, history=True)
-		async with Running(tmp_path, [config]) as it:
-			await it.until_state(ConnectionState.CONNECTED)
-			device.make_pass("before")
-			await it.until_stored(1)
-			await until(lambda: it.track().heartbeats > 3 and it.parts.spool.depth == 0)
+		await hear_a_pass(tmp_path, device, config)
 		for number in range(40):
 			device.make_pass(f"missed{number}")
 		await asyncio.sleep(2.1)  # two contacts that are closer are one
@@ -558,11 +563,7 @@ async def test_a_log_that_was_wiped_in_a_break_proves_nothing_of_it_and_all_of_w
 	)
 	async with SimulatedDevice(profile) as device:
 		config = streaming(device, history=True)
-		async with Running(tmp_path, [config]) as it:
-			await it.until_state(ConnectionState.CONNECTED)
-			device.make_pass("before")
-			await it.until_stored(1)
-			await until(lambda: it.track().heartbeats > 3 and it.parts.spool.depth == 0)
+		await hear_a_pass(tmp_path, device, config)
 		device.make_pass("lost")
 		device.reset_serial()
 		await asyncio.sleep(2.1)

@@ -706,18 +706,22 @@ def test_after_a_site_was_away_a_device_that_is_read_gets_time_to_answer(world) 
 	assert it.told == [NoticeKind.OUTAGE]
 
 
+def is_no_outage_until_its_reader_is_dead(it: World, task: HistoryTask, begins: int) -> None:
+	for seconds in range(begins, 400, 20):
+		it.comes(seconds)
+		it.answers(task, HistoryState.RUNNING, rows=seconds)
+		it.tasks()
+	assert it.told == []
+	it.comes(500)
+	assert it.told == [NoticeKind.OUTAGE]
+
+
 def test_a_long_reading_whose_rows_are_coming_is_no_outage(world) -> None:
 	it = world(READ)
 	read_at(it, 0)
 	it.comes(60)
 	(task,) = it.tasks()
-	for seconds in range(80, 400, 20):
-		it.comes(seconds)
-		it.answers(task, HistoryState.RUNNING, rows=seconds)
-		it.tasks()
-	assert it.told == []
-	it.comes(500)  # its reader is dead
-	assert it.told == [NoticeKind.OUTAGE]
+	is_no_outage_until_its_reader_is_dead(it, task, 80)
 
 
 def test_a_reading_that_waits_for_a_long_one_of_its_device_is_no_outage(world) -> None:
@@ -725,13 +729,7 @@ def test_a_reading_that_waits_for_a_long_one_of_its_device_is_no_outage(world) -
 	read_at(it, 0)
 	it.site.ask_history("gate", at(-90_000), at(0))
 	(task,) = it.tasks()
-	for seconds in range(20, 400, 20):
-		it.comes(seconds)
-		it.answers(task, HistoryState.RUNNING, rows=seconds)
-		it.tasks()
-	assert it.told == []
-	it.comes(500)  # its reader is dead
-	assert it.told == [NoticeKind.OUTAGE]
+	is_no_outage_until_its_reader_is_dead(it, task, 20)
 
 
 def test_a_device_that_is_streamed_and_not_read_any_more_is_missed_from_where_it_was_proven(world) -> None:
